@@ -1,0 +1,266 @@
+"""Backbones: trained networks that give named activations.
+
+A backbone is the network cut at the deepest layer in use, batch norm folded into the convolutions, its weights
+constants of the traced graph, preprocessing inside: images in [-1, 1] go in, activations come out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from raydream.errors import UsageError, nearest
+from raydream.geometry import Axis
+
+Pooling = Literal["max", "average"]
+
+# The mean of ImageNet in the order and range that VGG was trained in (Simonyan & Zisserman, 2015): BGR, 0..255.
+_VGG_MEAN = (103.939, 116.779, 123.68)
+
+
+@dataclass(frozen=True)
+class _Architecture:
+    application: str  # its name in keras.applications
+    vgg: bool = False
+
+
+ARCHITECTURES = {
+    "inception_v3": _Architecture("InceptionV3"),
+    "vgg16": _Architecture("VGG16", vgg=True),
+    "vgg19": _Architecture("VGG19", vgg=True),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A network ready to dream with.
+
+    Attributes:
+        name: as the recipe names it.
+        layers: the layers it gives, in this order.
+        model: the folded Keras model, whose outputs are those layers.
+        values: its weights, in the order of `model.variables`.
+        vgg: whether images must be brought into VGG's own range.
+        dtype: of images and activations.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    model: Any
+    values: tuple[np.ndarray[Any, Any], ...]
+    vgg: bool = False
+    dtype: str = "float32"
+
+    @cached_property
+    def axes(self) -> tuple[Axis, Axis]:
+        """Geometry of the layers along rows and columns."""
+        return Axis(self.model, 0), Axis(self.model, 1)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the weights in use, as hexadecimal; the same whatever file they came from."""
+        sha = hashlib.sha256()
+        for variable, value in zip(self.model.variables, self.values, strict=True):
+            sha.update(f"{variable.path.split('/')[-1]} {value.shape} {value.dtype}".encode())
+            sha.update(np.ascontiguousarray(value).data)
+        return sha.hexdigest()
+
+    def channels(self, layer: str) -> int:
+        """Number of channels of a layer."""
+        return int(self.model.outputs[self.layers.index(layer)].shape[-1])
+
+    def activations(self, images: Any) -> list[Any]:
+        """Activations of `layers` for images (batch, height, width, 3) in [-1, 1]; call it inside a `tf.function`.
+
+        The weights enter the traced graph as constants: oneDNN then lays them out once and not at every step,
+        which is worth a tenth of the speed.
+        """
+        import tensorflow as tf
+
+        if self.vgg:
+            images = (images[..., ::-1] + 1.0) * 127.5 - tf.constant(_VGG_MEAN, images.dtype)
+        constants = [tf.constant(value) for value in self.values]
+        outputs, _ = self.model.stateless_call([], constants, [images], training=False)
+        return list(outputs) if len(self.layers) > 1 else [outputs]
+
+
+def load_backbone(
+    name: str,
+    layers: Sequence[str],
+    *,
+    weights: str = "imagenet",
+    pooling: Pooling = "max",
+    dtype: str = "float32",
+) -> Backbone:
+    """Loads a backbone cut at the given layers.
+
+    Args:
+        name: `inception_v3`, `vgg16`, `vgg19`, or the path of a `.keras` file (a functional model that takes images
+            in [-1, 1]; put its own preprocessing inside).
+        layers: the layers to give.
+        weights: `imagenet` ($RAYDREAM_WEIGHTS if set, for inception_v3; else downloaded by Keras and cached), or
+            the path of a weights file of that architecture, which may end at any block.
+        pooling: `average` replaces the network's max pooling, which makes smoother dreams (Gatys et al., 2015).
+        dtype: `float32`, or `float64` for checks.
+
+    Raises:
+        UsageError: unknown backbone or layer, weights missing or not fitting; one line that names what is valid.
+    """
+    model = load_model(name, weights)
+    known = layer_names(model)
+    for layer in layers:
+        if layer not in known:
+            raise UsageError(f"backbone {name!r} has no layer {layer!r}: {nearest(layer, known)}")
+    import keras
+
+    outputs = [model.get_layer(layer).output for layer in layers]
+    folded = _folded(keras.Model(model.inputs, outputs), pooling, dtype)
+    architecture = ARCHITECTURES.get(name)
+    values = tuple(variable.numpy() for variable in folded.variables)
+    vgg = bool(architecture and architecture.vgg)
+    return Backbone(name, tuple(layers), folded, values, vgg, dtype)
+
+
+def layer_names(model: Any) -> list[str]:
+    """Layers of a Keras model that can be dreamed of: those that give a plane of channels."""
+    return [
+        layer.name
+        for layer in model.layers
+        if len(getattr(layer.output, "shape", ())) == 4 and type(layer).__name__ != "InputLayer"
+    ]
+
+
+def load_model(name: str, weights: str | None) -> Any:
+    """The whole Keras model of a backbone; `weights` None leaves it untrained (for its layer names)."""
+    import keras
+
+    if name in ARCHITECTURES:
+        build = getattr(keras.applications, ARCHITECTURES[name].application)
+        if weights is None:
+            return build(include_top=False, weights=None)
+        if weights == "imagenet" and name == "inception_v3":
+            weights = os.environ.get("RAYDREAM_WEIGHTS") or weights
+        if weights == "imagenet":
+            return _downloaded(name, build)
+        return _with_weights(build(include_top=False, weights=None), Path(weights))
+    if not name.endswith(".keras"):
+        raise UsageError(f"unknown backbone {name!r}: {nearest(name, ARCHITECTURES)}, or a .keras file")
+    if not Path(name).is_file():
+        raise UsageError(f"backbone file {name} does not exist")
+    try:
+        model = keras.saving.load_model(name, compile=False, safe_mode=True)
+        return keras.Model(model.inputs, model.outputs)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise UsageError(f"backbone file {name} cannot be loaded: {_first_line(error)}") from error
+
+
+def _downloaded(name: str, build: Callable[..., Any]) -> Any:
+    try:
+        return build(include_top=False, weights="imagenet")
+    except Exception as error:  # Keras raises a bare Exception for a download that fails
+        raise UsageError(
+            f"the ImageNet weights of {name} could not be downloaded ({_first_line(error)}): "
+            "set RAYDREAM_WEIGHTS (inception_v3) or weights: to a weights file"
+        ) from error
+
+
+def _with_weights(model: Any, path: Path) -> Any:
+    """The model with the file's weights, cut where the file ends if it ends early."""
+    import h5py
+    import keras
+
+    if not path.is_file():
+        raise UsageError(f"weights file {path} does not exist")
+    try:
+        with h5py.File(path) as file:
+            legacy = "layer_names" in file.attrs
+            layers = file.get("layers") or file.get("_layer_checkpoint_dependencies") or {}
+            count = sum(1 for group in layers.values() if len(group.get("vars", ())))
+    except OSError as error:
+        raise UsageError(f"weights file {path} is not an HDF5 file") from error
+    ends = [layer for layer in model.layers if type(layer).__name__ in ("Concatenate", "MaxPooling2D")]
+    cuts = (keras.Model(model.inputs, end.output) for end in reversed([] if legacy else ends))
+    fitting = (cut for cut in cuts if sum(1 for layer in cut.layers if layer.weights) == count)
+    chosen = next(fitting, model)
+    try:
+        chosen.load_weights(path)
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"weights file {path} does not fit {model.name}: {_first_line(error)}") from error
+    return chosen
+
+
+def _folded(model: Any, pooling: Pooling, dtype: str) -> Any:
+    """A copy whose batch norms are folded into the convolutions before them, with the pooling and dtype given.
+
+    With y = gamma * (w x - mean) / sqrt(variance + epsilon) + beta, the scale goes into w and the rest is a bias.
+    """
+    import keras
+
+    folds = _folds(model)
+    norms = {norm.name for norm in folds.values()}
+
+    def clone(layer: Any) -> Any:
+        config = layer.get_config() | {"dtype": dtype}
+        kind = type(layer)
+        if pooling == "average" and kind is keras.layers.MaxPooling2D:
+            kind = keras.layers.AveragePooling2D
+        if layer.name in folds:
+            config["use_bias"] = True
+        return kind.from_config(config)
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        return args[0] if layer.name in norms else layer(*args, **kwargs)
+
+    entry = keras.Input((None, None, 3), dtype=dtype)
+    copy = keras.models.clone_model(
+        model, input_tensors=[entry], clone_function=clone, call_function=call
+    )
+    copy.trainable = False
+    for layer in copy.layers:
+        if layer.weights:
+            original = model.get_layer(layer.name)
+            norm = folds.get(layer.name)
+            layer.set_weights(_fold(original, norm) if norm else original.get_weights())
+    return copy
+
+
+def _folds(model: Any) -> dict[str, Any]:
+    """Convolution name -> the batch norm that is its only reader."""
+    import keras
+
+    readers: dict[int, list[Any]] = {}
+    for operation in model.operations:
+        for tensor in operation._inbound_nodes[0].input_tensors:
+            readers.setdefault(id(tensor), []).append(operation)
+    outputs = {id(tensor) for tensor in model.outputs}
+    folds = {}
+    for layer in model.layers:
+        if type(layer) is not keras.layers.Conv2D or layer.activation is not keras.activations.linear:
+            continue
+        following = readers.get(id(layer.output), [])
+        alone = len(following) == 1 and id(layer.output) not in outputs
+        if alone and type(following[0]) is keras.layers.BatchNormalization:
+            folds[layer.name] = following[0]
+    return folds
+
+
+def _fold(convolution: Any, norm: Any) -> list[np.ndarray[Any, Any]]:
+    kernel, *bias = (np.asarray(w, np.float64) for w in convolution.get_weights())
+    scale = 1.0 / np.sqrt(np.asarray(norm.moving_variance, np.float64) + norm.epsilon)
+    if norm.gamma is not None:
+        scale = scale * np.asarray(norm.gamma, np.float64)
+    shift = (bias[0] if bias else 0.0) - np.asarray(norm.moving_mean, np.float64)
+    offset = 0.0 if norm.beta is None else np.asarray(norm.beta, np.float64)
+    return [kernel * scale, shift * scale + offset]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,320 @@
+"""Image files as bytes to float images and back, with all that image libraries leave to the caller.
+
+An image everywhere in raydream is a float32 array (height, width, 3), sRGB, range [-1, 1].
+"""
+
+import io
+import json
+import threading
+import warnings
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+Format = Literal["png", "jpeg", "webp"]
+
+# Twice Pillow's MAX_IMAGE_PIXELS: the size from which Pillow itself refuses a file as a bomb. It
+# is beyond any camera's, and as float32 (2.1 GB) still fits a machine that can dream.
+MAX_PIXELS = 178_956_970
+
+# fmt: off
+FORMATS: Mapping[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+IMAGE_ENDINGS = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif",
+    ".tiff", ".avif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".qoi",
+})
+# fmt: on
+
+# Only formats of pictures: Pillow's others include some that start programs (EPS: Ghostscript),
+# that match almost any bytes (TGA), or that hold images larger than their header says (ICO).
+# The first five are the ones that Pillow has at hand without importing its other forty plugins.
+_READABLE = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000", "QOI")
+
+_SAVE_OPTIONS: dict[Format, dict[str, Any]] = {
+    "png": {},
+    "jpeg": {"quality": 95, "subsampling": "4:4:4"},
+    "webp": {"quality": 90},
+}
+_JPEG_EXIF_LIMIT = 65_533  # a segment's length is a 16-bit number that counts its own two bytes
+_DESCRIPTION, _ORIENTATION, _SOFTWARE = 0x010E, 0x0112, 0x0131  # EXIF tags
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
+_TURNS = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class UnreadableImage(ValueError):
+    """Bytes that are not a whole, readable image; the message is one line for people."""
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
+    """The picture in an image file's bytes: float32 (height, width, 3), sRGB, range [-1, 1].
+
+    - Upright: the EXIF orientation is applied. Of animations and multi-page files, the first.
+    - sRGB: an RGB, grey or CMYK colour profile is applied, a broken or misplaced one ignored.
+      Pixels whose profile is sRGB, to within two of 255 levels, are left exactly as they are.
+    - Transparency is composited over white, with the sRGB values, as browsers do.
+    - 8 bits a channel are exact. 16-bit grey keeps its precision (white is 65535), but of 16-bit
+      colour or grey with alpha Pillow 13 gives the upper 8 bits only (value // 256).
+    - Float grey: values within 0..1, else within 0..255 or 0..65535, are taken as such;
+      32-bit integer grey as 0..65535; any other range is stretched to black..white.
+
+    Raises `UnreadableImage` for all else: empty, not an image, truncated, damaged, or more than
+    `max_pixels` (width * height by the header, before any pixel is decoded).
+    """
+    if not data:
+        raise UnreadableImage("file is empty")
+    try:
+        with _pillow:
+            return _to_float(_open(data, max_pixels))
+    except (UnreadableImage, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnreadableImage(f"damaged image: {reason}") from error
+
+
+def fit(image: NDArray[np.float32], size: int | tuple[int, int] | None) -> NDArray[np.float32]:
+    """`image` (height, width, 3), range [-1, 1], resized in float: Lanczos, antialiased, clipped.
+
+    `size` None: unchanged. A number: the short side in pixels, aspect kept. (width, height):
+    exactly that, squashing. Raises ValueError for sizes below 1 and results over `MAX_PIXELS`,
+    as a hair-thin picture's may be.
+    """
+    height, width = _checked_size(image)
+    if size is None:
+        return image
+    if isinstance(size, int):
+        short = min(width, height)
+        size = round(width * size / short), round(height * size / short)
+    if size == (width, height):
+        return image
+    if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(f"cannot resize {width}x{height} to {size[0]}x{size[1]} pixels")
+    resized = np.empty((size[1], size[0], 3), np.float32)
+    for channel in range(3):  # Pillow has no mode of three floats
+        plane = Image.fromarray(np.ascontiguousarray(image[..., channel], np.float32))
+        resized[..., channel] = np.asarray(plane.resize(size, Image.Resampling.LANCZOS))
+    return np.clip(resized, -1, 1, out=resized)
+
+
+def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Range [-1, 1] to levels 0..255, any shape: half to even of (x + 1) * 127.5, clipped.
+
+    Raises ValueError if a value is not a number: a dream that diverged must not pass for black.
+    """
+    levels = np.add(image, np.float32(1), dtype=np.float32)
+    levels *= np.float32(127.5)
+    if np.isnan(levels).any():
+        raise ValueError("the image has values that are not numbers (NaN)")
+    np.clip(levels, 0, 255, out=levels)
+    return np.rint(levels, out=levels).astype(np.uint8)
+
+
+def from_uint8(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Levels 0..255 to range [-1, 1], any shape; `to_uint8` gives exactly the levels back."""
+    image = np.divide(pixels, np.float32(127.5), dtype=np.float32)
+    image -= np.float32(1)
+    return image
+
+
+def encode(
+    image: NDArray[np.float32] | NDArray[np.uint8],
+    format: Format = "png",
+    metadata: Mapping[str, object] | None = None,
+) -> bytes:
+    """An image file's bytes, the same ones each time; PNG is lossless once rounded to 8 bits.
+
+    `image` is (height, width, 3): float32 in [-1, 1], or uint8. JPEG has quality 95 and 4:4:4,
+    WebP quality 90. `metadata`, a JSON object, goes into the EXIF and comes back from
+    `read_metadata`. Raises ValueError for other shapes and types, NaN, sizes that the format
+    does not have, and metadata too long for a JPEG (64 KiB); TypeError if it is not JSON.
+    """
+    # No ICC profile: a picture without one is shown as sRGB everywhere, and Pillow's has the
+    # time of its making inside, so that the same dream would not give the same bytes.
+    height, width = _checked_size(image)
+    pixels = image if image.dtype == np.uint8 else to_uint8(image.astype(np.float32, copy=False))
+    exif = b"" if metadata is None else _exif(metadata)
+    if format == "jpeg" and len(exif) > _JPEG_EXIF_LIMIT:
+        raise ValueError(f"metadata is {len(exif)} bytes, a JPEG has {_JPEG_EXIF_LIMIT} at most")
+    file = io.BytesIO()
+    try:
+        Image.fromarray(pixels).save(file, format, exif=exif, **_SAVE_OPTIONS[format])
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot write {width}x{height} pixels as {format}: {error}") from error
+    return file.getvalue()
+
+
+def read_metadata(data: bytes) -> dict[str, object] | None:
+    """The metadata that `encode` put into an image file's bytes; None if it is not ours.
+
+    Reads the header only; bytes that are no image at all have no metadata of ours either.
+    """
+    with _pillow, suppress(Exception):
+        exif = Image.Exif()
+        exif.load(_open(data, MAX_PIXELS).info["exif"])
+        metadata = json.loads(exif[_DESCRIPTION])
+        if exif[_SOFTWARE] == "raydream" and isinstance(metadata, dict):
+            return metadata
+    return None
+
+
+def _checked_size(image: NDArray[Any]) -> tuple[int, int]:
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"an image has the shape (height, width, 3), not {image.shape}")
+    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
+        raise ValueError(f"an image is of float32 or uint8, not {image.dtype}")
+    return image.shape[0], image.shape[1]
+
+
+def _exif(metadata: Mapping[str, object]) -> bytes:
+    """The one place that PNG, JPEG and WebP have in common; EXIF text is ASCII, as JSON can be."""
+    exif = Image.Exif()
+    exif[_DESCRIPTION] = json.dumps(dict(metadata), allow_nan=False)
+    exif[_SOFTWARE] = "raydream"
+    return exif.tobytes()
+
+
+class _PillowSettings:
+    """Pillow's settings are the process's: held while any thread reads, then put back.
+
+    A `catch_warnings` for each call would, when threads overlap, put back in the wrong order.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._readers, self._undo = threading.Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._readers += 1
+            if self._readers == 1:
+                self._undo.enter_context(warnings.catch_warnings())
+                # Pillow warns of damaged EXIF and the like, which costs us no picture.
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                # `_open` has the limit; Pillow's own would not let a caller ask for more.
+                self._undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+                Image.MAX_IMAGE_PIXELS = None
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._readers == 0:
+                self._undo.close()
+
+
+_pillow = _PillowSettings()
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    """The image with its header read and its pixels not."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=_READABLE)
+    except UnidentifiedImageError as error:
+        start = ascii(data[:24].decode("latin-1"))
+        raise UnreadableImage(f"not an image that can be read: begins with {start}") from error
+    size, limit = image.width * image.height / 1e6, max_pixels / 1e6
+    if size > limit:
+        raise UnreadableImage(f"{size:.1f} megapixels, more than the limit of {limit:.1f}")
+    return image
+
+
+def _to_float(image: Image.Image) -> NDArray[np.float32]:
+    image.load()
+    profile = image.info.get("icc_profile")
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _grey_to_float(image, profile)
+    colour, alpha = _split_alpha(_upright(image))
+    del image  # each copy of 24 megapixels is 96 MB
+    result = from_uint8(np.asarray(_to_srgb(colour, profile)))
+    if alpha is not None:  # over white: 1 + (x - 1) * alpha
+        result -= np.float32(1)
+        result *= np.divide(np.asarray(alpha), np.float32(255), dtype=np.float32)[..., None]
+        result += np.float32(1)
+    return result
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Not ImageOps.exif_transpose: that also writes the EXIF anew, and fails on a damaged one."""
+    with suppress(Exception):  # no reason to lose the picture
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        return image if turn is None else image.transpose(turn)
+    return image
+
+
+def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Colour without alpha, and alpha (mode L) where there is any transparency."""
+    key = image.info.get("transparency")
+    if isinstance(key, tuple) and max(key) > 255:  # of a 16-bit PNG, whose pixels are 8-bit now
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+    if not image.has_transparency_data:
+        return image, None
+    image = image.convert("LA" if image.mode in ("1", "L", "La", "LA") else "RGBA")
+    alpha = image.getchannel("A")
+    return image.convert(image.mode[:-1]), alpha
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Any 8-bit mode without alpha to RGB, by its colour profile if it has a usable one."""
+    if profile:
+        with suppress(Exception):  # a broken profile is no reason to lose the picture
+            return _apply_profile(image, profile)
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert always copies
+
+
+def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[source.profile.xcolor_space.strip()]
+    if mode == "RGB" and image.mode != "CMYK":
+        image = _to_srgb(image, None)
+    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    # sRGB has many names and makers, so it is known by what it does to a cube of colours.
+    levels = np.linspace(0, 255, 9).astype(np.uint8)
+    cube = Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), -1).reshape(27, 27, 3))
+    probe = cube.convert(mode)
+    before, after = np.asarray(probe.convert("RGB")), np.asarray(transform.apply(probe))
+    if np.abs(after.astype(int) - before).max() <= 2:
+        return _to_srgb(image, None)
+    return transform.apply(image)
+
+
+def _grey_to_float(image: Image.Image, profile: bytes | None) -> NDArray[np.float32]:
+    """Grey of more than 8 bits (modes I;16, I, F)."""
+    tags = getattr(image, "tag_v2", {})  # TIFF only
+    values = np.asarray(_upright(image))
+    level = _unit_range(values, image.mode, tags.get(_BITS_PER_SAMPLE, (16,))[0])
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero: Pillow turns 8 bits round, but not 16
+        level = 1 - level
+    if profile:
+        ramp = np.arange(256, dtype=np.uint8)
+        curve = np.asarray(_to_srgb(Image.fromarray(ramp[None]), profile))[0, :, 1]
+        level = np.interp(level * 255, ramp, curve / 255).astype(np.float32)
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        level[values == key] = 1  # transparent, so white
+    return np.repeat((level * 2 - 1)[..., None], 3, axis=2)
+
+
+def _unit_range(values: NDArray[Any], mode: str, bits: int) -> NDArray[np.float32]:
+    """Grey values of a mode scaled to 0..1; see `decode` for the ranges."""
+    if mode.startswith("I;16"):
+        return np.divide(values, np.float32(2**bits - 1), dtype=np.float32)  # some scans: 12 bits
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not finite.size:
+        raise UnreadableImage("damaged image: none of its values is a number")
+    low, high = finite.min(), finite.max()
+    level = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
+    white = next((w for w in ((65535,) if mode == "I" else (1, 255, 65535)) if high <= w), None)
+    if white is None or low < 0:
+        level, white = level - low, (high - low) or 1
+    level /= white
+    return level.astype(np.float32)

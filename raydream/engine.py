@@ -1,0 +1,212 @@
+"""The dream loop: gradient ascent of an objective over the octaves of an image.
+
+`dream_steps` is an iterator of `Step` events; progress bars, animations and early stopping are its readers, and
+`dream` is its last image. The engine prints nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raydream import gradients, pyramid, tiles
+from raydream.backbones import Backbone
+from raydream.errors import UsageError
+from raydream.objectives import Objective
+from raydream.recipe import Recipe
+
+Images = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One update of a whole octave.
+
+    Attributes:
+        octave, octaves: which octave, from 0 (the smallest), of how many.
+        step, steps: which step of this octave, from 0, of how many.
+        size: (height, width) of the octave.
+    """
+
+    octave: int
+    octaves: int
+    step: int
+    steps: int
+    size: tuple[int, int]
+    _images: Any
+    _objective: Any
+
+    @property
+    def objective(self) -> tuple[float, ...]:
+        """Objective of each image just before this step; reading it waits for the device."""
+        return tuple(float(value) for value in self._objective)
+
+    @property
+    def images(self) -> Images:
+        """The images after this step: (batch, height, width, 3) in [-1, 1]; reading it waits for the device."""
+        return np.asarray(self._images)
+
+    @property
+    def last(self) -> bool:
+        """Whether this is the dream's last step."""
+        return self.octave == self.octaves - 1 and self.step == self.steps - 1
+
+
+def dream(images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int]) -> Images:
+    """Dreams a batch of images: arguments as `dream_steps`, the result shaped as `images`."""
+    step = None
+    for step in dream_steps(images, recipe, backbone, seeds):
+        pass
+    assert step is not None  # every octave has at least one step
+    return step.images
+
+
+def dream_steps(
+    images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int]
+) -> Iterator[Step]:
+    """Dreams a batch of images, step by step.
+
+    Args:
+        images: (batch, height, width, 3) in [-1, 1]. Each image is dreamed on its own: its seed, its roll, its
+            gradient's normalisation; a batch is only a faster way to do the same work.
+        recipe: what to do.
+        backbone: loaded for the recipe's layers.
+        seeds: one per image; the same seed gives the same dream.
+
+    Yields:
+        A `Step` per update.
+
+    Raises:
+        UsageError: the images are not such an array, or are too small for the backbone.
+    """
+    import tensorflow as tf
+
+    _check(images, seeds)
+    source = tf.convert_to_tensor(images, dtype=backbone.dtype)
+    sizes = usable_sizes(images.shape[1], images.shape[2], recipe, backbone)
+    ascend = _ascend(recipe.step_rule, recipe.smoothing, recipe.chroma, backbone.dtype)
+    randoms = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
+    dreams = None
+    for octave, size in enumerate(sizes):
+        steps = recipe.steps_of(octave, len(sizes))
+        dreams = pyramid.start(source, size, dreams, recipe.carry, recipe.blend)
+        for step in range(steps):
+            shifts = [(int(r.integers(size[0])), int(r.integers(size[1]))) for r in randoms]
+            gradient, value = gradient_of(dreams, recipe, backbone, shifts)
+            dreams = ascend(dreams, gradient, recipe.step_size, (step + 1) / steps)
+            yield Step(octave, len(sizes), step, steps, size, dreams, value)
+
+
+def usable_sizes(height: int, width: int, recipe: Recipe, backbone: Backbone) -> list[tuple[int, int]]:
+    """Sizes of the recipe's octaves, less those so small that a layer has no cell left.
+
+    Raises:
+        UsageError: not even the full size is large enough.
+    """
+    sizes = pyramid.sizes(height, width, recipe.octaves, recipe.octave_scale)
+    usable = [s for s in sizes if all(min(a.cells(n)) for a, n in zip(backbone.axes, s, strict=True))]
+    if not usable:
+        least = next(n for n in range(1, 4096) if all(min(axis.cells(n)) for axis in backbone.axes))
+        raise UsageError(
+            f"image of {width}x{height} pixels is too small for {backbone.name}: "
+            f"these layers need at least {least} pixels a side"
+        )
+    return usable
+
+
+def gradient_of(
+    images: Any, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]]
+) -> tuple[Any, Any]:
+    """The objective's gradient at (batch, height, width, 3), tile by tile, and its value (batch,).
+
+    The images are rolled by `shifts` before they are cut, and the gradient is rolled back.
+    """
+    import tensorflow as tf
+
+    _, ascent = _traced(backbone, recipe.objective)
+    pieces, totals = tiles.plan(*images.shape[1:3], recipe.tile, recipe.tiling, backbone)
+    rolled = tiles.roll(images, shifts)
+    if len(pieces) == 1:
+        gradient, value = ascent(rolled, pieces[0].crops, totals)
+    else:
+        # In place, so that a large image costs one more copy and not one for each tile.
+        whole, value = tf.Variable(tf.zeros_like(rolled)), 0.0
+        for piece in pieces:
+            part, part_value = ascent(rolled[piece.window], piece.crops, totals)
+            whole[piece.window].assign(whole[piece.window] + part)
+            value = value + part_value
+        del rolled, part
+        gradient = whole.value()
+    return tiles.roll(gradient, [(-rows, -columns) for rows, columns in shifts]), value
+
+
+def measure(images: Images, recipe: Recipe, backbone: Backbone) -> NDArray[np.float64]:
+    """Objective of each image (batch, height, width, 3) as it is, without rolling: shape (batch,)."""
+    import tensorflow as tf
+
+    value, _ = _traced(backbone, recipe.objective)
+    pieces, totals = tiles.plan(*images.shape[1:3], recipe.tile, recipe.tiling, backbone)
+    source = tf.convert_to_tensor(images, dtype=backbone.dtype)
+    parts = [np.asarray(value(source[p.window], p.crops, totals), np.float64) for p in pieces]
+    return np.asarray(np.sum(parts, axis=0))
+
+
+@lru_cache(maxsize=8)
+def _traced(backbone: Backbone, objective: Objective) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The objective, and its gradient with its value: functions of (tile, crops, totals), one trace for all sizes.
+
+    `crops` are the cells of each layer that count, `totals` the cells of each layer over the whole octave.
+    """
+    import tensorflow as tf
+
+    order = [backbone.layers.index(layer) for layer in objective.layers]
+
+    def value(tile: Any, crops: Any, totals: Any) -> Any:
+        planes = backbone.activations(tile)
+        counted = [planes[i][:, crops[i, 0] : crops[i, 1], crops[i, 2] : crops[i, 3]] for i in order]
+        return objective.value(counted, [totals[i] for i in order])
+
+    def gradient(tile: Any, crops: Any, totals: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            tape.watch(tile)
+            here = value(tile, crops, totals)
+        return tape.gradient(here, tile), here
+
+    signature = [
+        tf.TensorSpec([None, None, None, 3], backbone.dtype),
+        tf.TensorSpec([len(backbone.layers), 4], tf.int32),
+        tf.TensorSpec([len(backbone.layers)], tf.int32),
+    ]
+    return (
+        tf.function(value, input_signature=signature, autograph=False),
+        tf.function(gradient, input_signature=signature, autograph=False),
+    )
+
+
+@lru_cache(maxsize=8)
+def _ascend(rule: gradients.StepRule, smoothing: float, chroma: float, dtype: str) -> Callable[..., Any]:
+    """The traced update: (images, gradient, step size, progress) -> images."""
+    import tensorflow as tf
+
+    plane, number = tf.TensorSpec([None, None, None, 3], dtype), tf.TensorSpec([], dtype)
+
+    def ascend(images: Any, gradient: Any, step_size: Any, progress: Any) -> Any:
+        direction = gradients.condition(gradient, rule, smoothing, chroma, progress)
+        return tf.clip_by_value(images + step_size * direction, -1.0, 1.0)
+
+    signature = [plane, plane, number, number]
+    return tf.function(ascend, input_signature=signature, autograph=False)  # type: ignore[no-any-return]
+
+
+def _check(images: Images, seeds: Sequence[int]) -> None:
+    if images.ndim != 4 or images.shape[-1] != 3:
+        raise UsageError(f"images must be (batch, height, width, 3), not {images.shape}")
+    if not np.issubdtype(images.dtype, np.floating) or np.abs(images).max() > 1.0 + 1e-6:
+        raise UsageError("images must be floating point in [-1, 1]: see codec.decode and codec.from_uint8")
+    if len(seeds) != len(images):
+        raise UsageError(f"{len(images)} images need as many seeds, not {len(seeds)}")

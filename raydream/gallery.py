@@ -1,0 +1,126 @@
+"""The gallery: a page in one HTML file, without network, that shows before and after of each dream.
+
+    Path("index.html").write_text(page(exhibits, "cats", {"recipe": "natural-dreams"}), "utf-8")
+
+The design of the page, its style and its script are in gallery.html beside this file.
+"""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from io import BytesIO
+
+from PIL import Image
+
+# What a transparent picture is laid on, JPEG having no transparency: the ground of the page.
+_GROUND = (16, 16, 18)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """One dream of a data set, and the picture it was dreamt from."""
+
+    id: str  # path below the input folder
+    label: str | None  # class folder, if any
+    dream: bytes  # encoded picture: whatever Pillow opens
+    source: bytes | None  # encoded picture of the same size, if kept
+    width: int  # pixels of the dream itself, not of its thumbnail
+    height: int
+    numbers: Mapping[str, str]  # small facts to show with the picture, in this order
+
+
+def page(
+    exhibits: Iterable[Exhibit],
+    title: str,
+    facts: Mapping[str, str],
+    total: int | None = None,
+    side: int = 384,
+) -> str:
+    """The whole page, to be written as UTF-8; it takes the exhibits one at a time.
+
+    `facts` stand in the head of the page. `total` is the number of dreams in the data set, where the
+    exhibits are only a sample of it. Pictures are shrunk to at most `side` pixels a side, never
+    enlarged. Raises `PIL.UnidentifiedImageError` for bytes that are no picture.
+    """
+    rows = [_row(exhibit, side) for exhibit in exhibits]
+    parts = {
+        "title": _text(title),
+        "notice": _notice(len(rows), total),
+        "facts": "".join(f"<div><dt>{_text(k)}<dd>{_text(v)}</div>" for k, v in facts.items()),
+        "data": _json(rows),
+    }
+    template = files("raydream").joinpath("gallery.html").read_text("utf-8")
+    # One pass, so that a part which itself holds {{title}} stays as it is.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+
+
+def _row(exhibit: Exhibit, side: int) -> dict[str, object]:
+    dream = _thumbnail(exhibit.dream, side)
+    source = _thumbnail(exhibit.source, side) if exhibit.source else None
+    return {
+        "id": exhibit.id,
+        "label": exhibit.label,
+        "width": exhibit.width,
+        "height": exhibit.height,
+        "pixels": dream.width,
+        "numbers": list(exhibit.numbers.items()),  # pairs: a JS object would sort numeric names
+        "colour": _colour(dream),
+        "dream": _data_uri(dream),
+        "source": source and _data_uri(source),
+    }
+
+
+def _thumbnail(encoded: bytes, side: int) -> Image.Image:
+    with Image.open(BytesIO(encoded)) as image:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        return _opaque(image)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The picture in RGB; its profile stays only where it speaks of these very channels."""
+    profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, _GROUND)
+        image = Image.alpha_composite(ground, image)
+    if image.mode.startswith("I;16"):  # convert() would clip 16-bit grey to white
+        image = image.point(lambda value: value / 257).convert("L")
+    rgb = image.convert("RGB")
+    rgb.info = {"icc_profile": profile} if profile else {}
+    return rgb
+
+
+def _colour(image: Image.Image) -> str:
+    """Its mean colour, which holds the place until the picture is near the window."""
+    mean = image.resize((1, 1), Image.Resampling.BOX).tobytes()
+    return f"#{mean.hex()}"
+
+
+def _data_uri(image: Image.Image) -> str:
+    buffer = BytesIO()
+    profile = image.info.get("icc_profile")
+    image.save(buffer, "JPEG", quality=85, optimize=True, progressive=True, icc_profile=profile)
+    return f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _notice(shown: int, total: int | None) -> str:
+    if total is not None and total > shown:
+        return f"Showing {shown:,} of {total:,} dreams"
+    if not shown:
+        return "This data set holds no dreams."
+    return f"{shown:,} dream{'s' * (shown != 1)}"
+
+
+def _text(text: str) -> str:
+    """`text` for HTML; bytes of a file name that were not UTF-8 (lone surrogates) become `?`."""
+    return escape(text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _json(rows: list[dict[str, object]]) -> str:
+    r"""ASCII JSON that no HTML parser can leave: `</script>` and `<!--` come as `\u003c...`."""
+    plain = json.dumps(rows, separators=(",", ":"))
+    return plain.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")

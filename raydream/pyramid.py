@@ -1,0 +1,49 @@
+"""The image pyramid: sizes of the octaves, resizing, and what crosses from one octave to the next."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+Carry = Literal["blend", "detail"]
+Size = tuple[int, int]
+
+
+def sizes(height: int, width: int, octaves: int, octave_scale: float) -> list[Size]:
+    """(height, width) of each octave, smallest first; each is `octave_scale` times the one before, the last full."""
+    ratios = [octave_scale ** -(octaves - 1 - i) for i in range(octaves)]
+    return [(max(1, round(height * r)), max(1, round(width * r))) for r in ratios]
+
+
+def resize(images: Any, size: Size) -> Any:
+    """Resizes (batch, height, width, 3) in float: Lanczos when it shrinks (antialiased), bicubic when it grows."""
+    import tensorflow as tf
+
+    height, width = images.shape[1:3]
+    if (height, width) == size:
+        return images
+    shrinks = size[0] * size[1] < height * width
+    resized = tf.image.resize(images, size, "lanczos3" if shrinks else "bicubic", antialias=shrinks)
+    return tf.clip_by_value(tf.cast(resized, images.dtype), -1.0, 1.0)
+
+
+def start(source: Any, size: Size, dream: Any | None, carry: Carry, blend: float) -> Any:
+    """The image that an octave starts from.
+
+    Args:
+        source: the photographs at full size (batch, height, width, 3), in [-1, 1].
+        size: of the octave that starts.
+        dream: the result of the octave before; None for the first.
+        carry: `blend`: `blend * source + (1 - blend) * enlarged dream` (the seed project's); `detail`: the enlarged
+            dream plus what the source lost when it was as small (Mordvintsev et al., 2015).
+        blend: the source's share, for `blend`.
+    """
+    import tensorflow as tf
+
+    here = resize(source, size)
+    if dream is None:
+        return here
+    enlarged = resize(dream, size)
+    if carry == "blend":
+        return blend * here + (1.0 - blend) * enlarged
+    lost = here - resize(resize(source, tuple(dream.shape[1:3])), size)
+    return tf.clip_by_value(enlarged + lost, -1.0, 1.0)

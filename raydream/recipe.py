@@ -1,0 +1,174 @@
+"""Recipe: everything that decides a picture, as frozen data that can be read, written, compared and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, field, fields, replace
+from importlib import resources
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from raydream.backbones import Pooling
+from raydream.errors import UsageError, nearest
+from raydream.gradients import StepRule
+from raydream.objectives import Objective, Term
+from raydream.pyramid import Carry
+from raydream.tiles import Tiling
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+Pixels = Annotated[int, Field(ge=1, le=100_000)]
+
+
+def _objective(value: Any) -> Any:
+    """`mixed4`, a term, or a list of such, as an objective."""
+    if isinstance(value, str | Mapping):
+        value = [value]
+    if isinstance(value, list | tuple):
+        value = {"terms": tuple({"layer": t} if isinstance(t, str) else t for t in value)}
+    return value
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Recipe:
+    """Everything that decides a picture. Values that cannot be right raise a one-line `UsageError` in `load`.
+
+    Attributes:
+        backbone: `inception_v3`, `vgg16`, `vgg19`, or the path or URL of a `.keras` file.
+        weights: `imagenet`, or the path or URL of a weights file for that backbone.
+        weights_digest: SHA-256 of the weights that must be used; filled in when a recipe is resolved.
+        pooling: `max` as trained, or `average` in its place.
+        objective: what to amplify; see `objectives`.
+        size: of the photograph before it is dreamed: as it is, a short side in pixels, or (width, height).
+        octaves: number of octaves.
+        octave_scale: an octave's size over that of the one below.
+        carry: what crosses octaves, `blend` or `detail`; see `pyramid.start`.
+        blend: the source's share at the start of an octave, for carry `blend`.
+        steps: steps per octave, or one number for each, smallest first.
+        step_size: length of a step in units of the range [-1, 1], per unit of the normalised gradient.
+        step_rule: `std` or `mean_abs`; see `gradients.normalize`.
+        smoothing: blur of the gradient in pixels, growing within an octave; 0 for none.
+        chroma: share of the gradient's colour that is kept: 1 all, 0 leaves the photograph its colours.
+        tile: most pixels a side that go through the network at once.
+        tiling: `roll` or `exact`; see `tiles`.
+        seed: from which, with an image's key, comes its random stream.
+    """
+
+    backbone: str = "inception_v3"
+    weights: str = "imagenet"
+    weights_digest: str | None = None
+    pooling: Pooling = "max"
+    objective: Annotated[Objective, BeforeValidator(_objective)] = field(
+        default=Objective((Term(layer="mixed3"), Term(layer="mixed5")))
+    )
+    size: None | Pixels | tuple[Pixels, Pixels] = None
+    octaves: Annotated[int, Field(ge=1, le=32)] = 3
+    octave_scale: Annotated[float, Field(gt=1, le=8)] = 1.4
+    carry: Carry = "detail"
+    blend: Share = 0.15
+    steps: Count | tuple[Count, ...] = 20
+    step_size: Positive = 0.02
+    step_rule: StepRule = "std"
+    smoothing: Annotated[float, Field(ge=0, le=64)] = 0.0
+    chroma: Share = 1.0
+    tile: Annotated[int, Field(ge=96, le=8192)] = 512
+    tiling: Tiling = "roll"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if not self.objective.terms:
+            raise ValueError("objective needs at least one term")
+        if isinstance(self.steps, tuple) and len(self.steps) != self.octaves:
+            raise ValueError(f"steps has {len(self.steps)} numbers for {self.octaves} octaves")
+        return self
+
+    @classmethod
+    def load(cls, source: str, changes: Mapping[str, Any] | None = None) -> Recipe:
+        """A preset by name, or the YAML file at a path or URL, with some values changed.
+
+        Raises:
+            UsageError: no such recipe, not YAML, an unknown key or a bad value.
+        """
+        if source in presets():
+            text = (resources.files("raydream") / "recipes" / f"{source}.yaml").read_text()
+        elif source.endswith((".yaml", ".yml")):
+            from raydream import storage
+
+            text = storage.read(source, what="recipe").decode(errors="replace")
+        else:
+            raise UsageError(f"unknown recipe {source!r}: {nearest(source, presets())}, or a .yaml file")
+        try:
+            values = yaml.safe_load(text) or {}
+        except yaml.YAMLError as error:
+            raise UsageError(f"recipe {source} is not YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(values, Mapping):
+            raise UsageError(f"recipe {source} must be a mapping of keys to values")
+        return cls.parse({**values, **(changes or {})}, where=f"recipe {source}")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str = "recipe") -> Recipe:
+        """A recipe from plain data, such as `as_dict` gives; raises as `load` does."""
+        known = [f.name for f in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise UsageError(f"{where}: unknown key {key!r}: {nearest(str(key), known)}")
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise UsageError(f"{where}: {_first_problem(error)}") from error
+
+    def changed(self, **changes: Any) -> Recipe:
+        """A copy with some values changed."""
+        return replace(self, **changes)
+
+    def steps_of(self, octave: int, octaves: int) -> int:
+        """Steps of an octave; where small octaves had to be left out, `octaves` are the last ones."""
+        return self.steps if isinstance(self.steps, int) else self.steps[octave - octaves]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as in YAML; what a term leaves at its default is left out."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain = asdict(Term(layer=""))
+        values["objective"] = [
+            {k: v for k, v in term.items() if v != plain[k]} for term in values["objective"]["terms"]
+        ]
+        return values
+
+    def dump(self) -> str:
+        """The recipe as YAML."""
+        return yaml.safe_dump(self.as_dict(), sort_keys=False, default_flow_style=None)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical form, as hexadecimal; of the weights by their content once it is known."""
+        values = self.as_dict()
+        if self.weights_digest:
+            values |= {"backbone": self.backbone.rsplit("/", 1)[-1], "weights": None}
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def seed_of(self, key: str) -> int:
+        """The seed of the image with this key (its path below the input folder): below 2**63."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed}\n{key}".encode()).digest()[:8]) >> 1
+
+
+def presets() -> list[str]:
+    """Names of the recipes that come with raydream."""
+    folder = resources.files("raydream") / "recipes"
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    parts = [str(part) for part in problem["loc"] if isinstance(part, int) or part.islower()]
+    path = ".".join(p for p in parts if not p.startswith(("function", "constrained", "tuple", "int")))
+    message = problem["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(problem["input"], Recipe | Mapping) else f", not {problem['input']!r}"
+    return f"{path}: {message}{given}" if path else message
