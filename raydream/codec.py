@@ -21,36 +21,28 @@ Format = Literal["png", "jpeg", "webp"]
 # is beyond any camera's, and as float32 (2.1 GB) still fits a machine that can dream.
 MAX_PIXELS = 178_956_970
 
+# Only formats of pictures: Pillow's others include some that start programs (EPS: Ghostscript),
+# that match almost any bytes (TGA), or that hold images larger than their header says (ICO).
+# The first five are the ones that Pillow has at hand without importing its other forty plugins.
+_READABLE = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000", "QOI")
+
 # fmt: off
 FORMATS: Mapping[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 IMAGE_ENDINGS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif",
     ".tiff", ".avif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".qoi",
 })
-# fmt: on
-
-# Only formats of pictures: Pillow's others include some that start programs (EPS: Ghostscript),
-# that match almost any bytes (TGA), or that hold images larger than their header says (ICO).
-# The first five are the ones that Pillow has at hand without importing its other forty plugins.
-_READABLE = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000", "QOI")
-
 _SAVE_OPTIONS: dict[Format, dict[str, Any]] = {
-    "png": {},
-    "jpeg": {"quality": 95, "subsampling": "4:4:4"},
-    "webp": {"quality": 90},
+    "png": {}, "jpeg": {"quality": 95, "subsampling": "4:4:4"}, "webp": {"quality": 90},
 }
-_JPEG_EXIF_LIMIT = 65_533  # a segment's length is a 16-bit number that counts its own two bytes
+_Turn = Image.Transpose
+_TURNS = {  # by EXIF orientation
+    2: _Turn.FLIP_LEFT_RIGHT, 3: _Turn.ROTATE_180, 4: _Turn.FLIP_TOP_BOTTOM, 5: _Turn.TRANSPOSE,
+    6: _Turn.ROTATE_270, 7: _Turn.TRANSVERSE, 8: _Turn.ROTATE_90,
+}
+# fmt: on
 _DESCRIPTION, _ORIENTATION, _SOFTWARE = 0x010E, 0x0112, 0x0131  # EXIF tags
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
-_TURNS = {  # by EXIF orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class UnreadableImage(ValueError):
@@ -88,16 +80,13 @@ def fit(image: NDArray[np.float32], size: int | tuple[int, int] | None) -> NDArr
     """`image` (height, width, 3), range [-1, 1], resized in float: Lanczos, antialiased, clipped.
 
     `size` None: unchanged. A number: the short side in pixels, aspect kept. (width, height):
-    exactly that, squashing. Raises ValueError for sizes below 1 and results over `MAX_PIXELS`,
-    as a hair-thin picture's may be.
+    exactly that, squashing. Raises ValueError for sizes below 1 and results over `MAX_PIXELS`.
     """
     height, width = _checked_size(image)
-    if size is None:
-        return image
     if isinstance(size, int):
         short = min(width, height)
         size = round(width * size / short), round(height * size / short)
-    if size == (width, height):
+    if size is None or size == (width, height):
         return image
     if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
         raise ValueError(f"cannot resize {width}x{height} to {size[0]}x{size[1]} pixels")
@@ -113,12 +102,10 @@ def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
     Raises ValueError if a value is not a number: a dream that diverged must not pass for black.
     """
-    levels = np.add(image, np.float32(1), dtype=np.float32)
-    levels *= np.float32(127.5)
+    levels = np.add(image, np.float32(1), dtype=np.float32) * np.float32(127.5)
     if np.isnan(levels).any():
         raise ValueError("the image has values that are not numbers (NaN)")
-    np.clip(levels, 0, 255, out=levels)
-    return np.rint(levels, out=levels).astype(np.uint8)
+    return np.rint(np.clip(levels, 0, 255, out=levels), out=levels).astype(np.uint8)
 
 
 def from_uint8(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -144,14 +131,17 @@ def encode(
     # time of its making inside, so that the same dream would not give the same bytes.
     height, width = _checked_size(image)
     pixels = image if image.dtype == np.uint8 else to_uint8(image.astype(np.float32, copy=False))
-    exif = b"" if metadata is None else _exif(metadata)
-    if format == "jpeg" and len(exif) > _JPEG_EXIF_LIMIT:
-        raise ValueError(f"metadata is {len(exif)} bytes, a JPEG has {_JPEG_EXIF_LIMIT} at most")
+    options = dict(_SAVE_OPTIONS[format])
+    if metadata is not None:  # EXIF is what the three have in common; its text is ASCII
+        options["exif"] = exif = Image.Exif()
+        exif[_SOFTWARE] = "raydream"
+        exif[_DESCRIPTION] = json.dumps(dict(metadata), allow_nan=False)
     file = io.BytesIO()
     try:
-        Image.fromarray(pixels).save(file, format, exif=exif, **_SAVE_OPTIONS[format])
+        Image.fromarray(pixels).save(file, format, **options)
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot write {width}x{height} pixels as {format}: {error}") from error
+        message = f"cannot write {width}x{height} {format} and its metadata: {error}"
+        raise ValueError(message) from error
     return file.getvalue()
 
 
@@ -172,24 +162,13 @@ def read_metadata(data: bytes) -> dict[str, object] | None:
 def _checked_size(image: NDArray[Any]) -> tuple[int, int]:
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"an image has the shape (height, width, 3), not {image.shape}")
-    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
+    if image.dtype != np.uint8 and image.dtype.kind != "f":
         raise ValueError(f"an image is of float32 or uint8, not {image.dtype}")
     return image.shape[0], image.shape[1]
 
 
-def _exif(metadata: Mapping[str, object]) -> bytes:
-    """The one place that PNG, JPEG and WebP have in common; EXIF text is ASCII, as JSON can be."""
-    exif = Image.Exif()
-    exif[_DESCRIPTION] = json.dumps(dict(metadata), allow_nan=False)
-    exif[_SOFTWARE] = "raydream"
-    return exif.tobytes()
-
-
 class _PillowSettings:
-    """Pillow's settings are the process's: held while any thread reads, then put back.
-
-    A `catch_warnings` for each call would, when threads overlap, put back in the wrong order.
-    """
+    """Pillow's settings are the process's: held while any thread reads, then put back."""
 
     def __init__(self) -> None:
         self._lock, self._readers, self._undo = threading.Lock(), 0, ExitStack()
@@ -198,8 +177,9 @@ class _PillowSettings:
         with self._lock:
             self._readers += 1
             if self._readers == 1:
+                # Pillow warns of damaged EXIF and the like, which costs us no picture. (If each
+                # call had its own catch_warnings, threads would put back in the wrong order.)
                 self._undo.enter_context(warnings.catch_warnings())
-                # Pillow warns of damaged EXIF and the like, which costs us no picture.
                 warnings.filterwarnings("ignore", module=r"PIL\.")
                 # `_open` has the limit; Pillow's own would not let a caller ask for more.
                 self._undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
@@ -233,9 +213,8 @@ def _to_float(image: Image.Image) -> NDArray[np.float32]:
     profile = image.info.get("icc_profile")
     if image.mode == "F" or image.mode.startswith("I"):
         return _grey_to_float(image, profile)
-    colour, alpha = _split_alpha(_upright(image))
-    del image  # each copy of 24 megapixels is 96 MB
-    result = from_uint8(np.asarray(_to_srgb(colour, profile)))
+    image, alpha = _split_alpha(_upright(image))
+    result = from_uint8(np.asarray(_to_srgb(image, profile)))
     if alpha is not None:  # over white: 1 + (x - 1) * alpha
         result -= np.float32(1)
         result *= np.divide(np.asarray(alpha), np.float32(255), dtype=np.float32)[..., None]
@@ -259,8 +238,7 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     if not image.has_transparency_data:
         return image, None
     image = image.convert("LA" if image.mode in ("1", "L", "La", "LA") else "RGBA")
-    alpha = image.getchannel("A")
-    return image.convert(image.mode[:-1]), alpha
+    return image.convert(image.mode[:-1]), image.getchannel("A")
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -276,11 +254,12 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
     mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[source.profile.xcolor_space.strip()]
     if mode == "RGB" and image.mode != "CMYK":
         image = _to_srgb(image, None)
+    if image.mode != mode:  # which LittleCMS would not notice
+        raise ValueError("a profile for another kind of colour")
     transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
     # sRGB has many names and makers, so it is known by what it does to a cube of colours.
-    levels = np.linspace(0, 255, 9).astype(np.uint8)
-    cube = Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), -1).reshape(27, 27, 3))
-    probe = cube.convert(mode)
+    cube = (np.indices((6, 6, 6)) * 51).astype(np.uint8).reshape(3, 12, 18).T
+    probe = Image.fromarray(cube).convert(mode)
     before, after = np.asarray(probe.convert("RGB")), np.asarray(transform.apply(probe))
     if np.abs(after.astype(int) - before).max() <= 2:
         return _to_srgb(image, None)
@@ -291,7 +270,9 @@ def _grey_to_float(image: Image.Image, profile: bytes | None) -> NDArray[np.floa
     """Grey of more than 8 bits (modes I;16, I, F)."""
     tags = getattr(image, "tag_v2", {})  # TIFF only
     values = np.asarray(_upright(image))
-    level = _unit_range(values, image.mode, tags.get(_BITS_PER_SAMPLE, (16,))[0])
+    bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]  # 12 in some scans
+    whites = {"F": (1, 255, 65535), "I": (65535,)}.get(image.mode, (2**bits - 1,))
+    level = _unit_range(values, whites)
     if tags.get(_PHOTOMETRIC) == 0:  # white is zero: Pillow turns 8 bits round, but not 16
         level = 1 - level
     if profile:
@@ -304,17 +285,15 @@ def _grey_to_float(image: Image.Image, profile: bytes | None) -> NDArray[np.floa
     return np.repeat((level * 2 - 1)[..., None], 3, axis=2)
 
 
-def _unit_range(values: NDArray[Any], mode: str, bits: int) -> NDArray[np.float32]:
-    """Grey values of a mode scaled to 0..1; see `decode` for the ranges."""
-    if mode.startswith("I;16"):
-        return np.divide(values, np.float32(2**bits - 1), dtype=np.float32)  # some scans: 12 bits
-    finite = values[np.isfinite(values)].astype(np.float64)
+def _unit_range(values: NDArray[Any], whites: tuple[int, ...]) -> NDArray[np.float32]:
+    """Scaled to 0..1 by the first white that no value exceeds, or else by their own range."""
+    level = values.astype(np.float64)
+    finite = level[np.isfinite(level)]
     if not finite.size:
         raise UnreadableImage("damaged image: none of its values is a number")
     low, high = finite.min(), finite.max()
-    level = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
-    white = next((w for w in ((65535,) if mode == "I" else (1, 255, 65535)) if high <= w), None)
-    if white is None or low < 0:
-        level, white = level - low, (high - low) or 1
-    level /= white
-    return level.astype(np.float32)
+    np.nan_to_num(level, copy=False, nan=low, posinf=high, neginf=low)
+    white = next((white for white in whites if low >= 0 and high <= white), None)
+    if white is None:
+        level, white = level - low, high - low or 1
+    return np.asarray(level / white, np.float32)

@@ -1,0 +1,116 @@
+"""What a finished data set says of itself: the manifest (for programs) and the data set card (for people)."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from raydream import __version__
+from raydream.recipe import Recipe
+from raydream.shards import Failure, Mark
+
+if TYPE_CHECKING:
+    from raydream.dataset import Plan
+
+_PACKAGES = ("tensorflow", "keras", "ray", "pillow", "pyarrow", "numpy")
+
+
+def manifest(
+    plan: Plan, recipe: Recipe, found: Sequence[Mark], failures: Sequence[Failure], seconds: float
+) -> dict[str, Any]:
+    """Versions, digests, device, counts, seconds and failures of a data set, as plain data."""
+    rows = [row for m in found for row in m.rows]
+    return {
+        "raydream": __version__,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "input": plan.input,
+        "recipe": recipe.digest,
+        "weights": recipe.weights_digest,
+        "settings": plan.settings,
+        "devices": sorted({m.device for m in found}),
+        "shards": len(plan.shards),
+        "images": len(rows),
+        "labels": len({row["label"] for row in rows if row["label"]}),
+        "failures": len(failures),
+        "passed_over": len(plan.passed_over),
+        "seconds": round(seconds, 1),
+        "dream_seconds": round(sum(row["seconds"] for row in rows), 1),
+        "objective_before": _mean(rows, "objective_before"),
+        "objective_after": _mean(rows, "objective_after"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    values = [row[key] for row in rows if row[key] is not None]
+    return sum(values) / len(values) if values else None
+
+
+def facts(made: Mapping[str, Any]) -> dict[str, str]:
+    """A manifest's essentials, for the gallery's head."""
+    shown = {
+        "images": f"{made['images']:,}",
+        "failures": f"{made['failures']:,}",
+        "recipe": made["recipe"][:12],
+        "device": ", ".join(made["devices"]),
+        "raydream": made["raydream"],
+    }
+    if made["objective_before"] is not None:
+        shown["objective"] = f"{made['objective_before']:.3g} → {made['objective_after']:.3g}"
+    return shown
+
+
+def readme(plan: Plan, recipe: Recipe, made: Mapping[str, Any]) -> str:
+    """The data set card: a head that `datasets.load_dataset` reads, then words."""
+    format = plan.settings["format"]
+    files = {"parquet": "data/*.parquet", "webdataset": "data/*.tar", "files": "data/**"}[format]
+    head = {
+        "pretty_name": "Deep Dreams",
+        "tags": ["deep-dream", "raydream"],
+        "size_categories": [_size_category(made["images"])],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": files}]}],
+    }
+    lost = f"{made['failures']:,} could not be dreamed; failures.parquet says why." if made["failures"] else ""
+    return f"""---
+{yaml.safe_dump(head, sort_keys=False).strip()}
+---
+# Deep Dreams
+
+{made["images"]:,} dreams of {made["images"] + made["failures"]:,} photographs, made by raydream {made["raydream"]}
+with {recipe.backbone}. {lost}
+
+`datasets.load_dataset("this/folder")` opens it; `index.html` shows it; `manifest.json` has versions, digests and
+figures. The dreams carry recipe and seed inside: `raydream replay` makes one again from its photograph.
+
+| column | what |
+|---|---|
+| id, label | path below the input folder, and its class folder |
+| dream, source | the pictures; the source as it was dreamed, if kept |
+| width, height | pixels |
+| seed, recipe | of the random stream; digest of the recipe |
+| objective_before, objective_after | of the photograph and of the dream |
+| seconds | spent dreaming it |
+
+Recipe `{made["recipe"][:12]}`:
+
+```yaml
+{recipe.dump().strip()}
+```
+"""
+
+
+def _size_category(images: int) -> str:
+    """Hugging Face's names for sizes of data sets."""
+    steps = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+    return next((name for most, name in steps if images < most), "n>1M")

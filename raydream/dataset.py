@@ -1,0 +1,236 @@
+"""The data set: plans its shards, compares plans on resume, and sums up what was made.
+
+The layout is in README.md; `_raydream/` holds the plan, the marks of finished shards and the logs of the runs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raydream import __version__, shards
+from raydream.errors import UsageError
+from raydream.recipe import Recipe
+from raydream.shards import MARKS, Failure, Format, Mark, printable
+from raydream.storage import Folder
+
+PLAN = "_raydream/plan.json"
+# A shard is loaded as a whole: no more than this many bytes of image files, unless a size is asked for.
+_SHARD_BYTES = 8_000_000
+_GALLERY_ROWS = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a data set will be made of, and how; resuming needs an equal one.
+
+    Attributes:
+        input: URL of the folder.
+        shards: ids of the images of each shard.
+        passed_over: ids of files that are no images by their names.
+        settings: what else decides the files: format, digests, batch size...
+    """
+
+    input: str
+    shards: tuple[tuple[str, ...], ...]
+    passed_over: tuple[str, ...]
+    settings: dict[str, Any]
+
+    @property
+    def ids(self) -> list[str]:
+        """All images, in order."""
+        return [id for shard in self.shards for id in shard]
+
+    def dump(self) -> bytes:
+        """As JSON."""
+        return json.dumps(asdict(self), indent=1).encode()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Plan:
+        """From `dump`'s JSON."""
+        values = json.loads(data)
+        values["shards"] = tuple(tuple(shard) for shard in values["shards"])
+        values["passed_over"] = tuple(values["passed_over"])
+        return cls(**values)
+
+    def names(self, ending: str) -> dict[str, str]:
+        """id -> path of its dream: the id with a new ending, or with one more where that would not be unique."""
+        stems = {id: str(PurePosixPath(id).with_suffix(ending)) for id in self.ids}
+        taken = Counter(stems.values())
+        return {id: stem if taken[stem] == 1 else f"{id}{ending}" for id, stem in stems.items()}
+
+    def differences(self, other: Plan) -> list[str]:
+        """What the other plan has different, in words; empty if nothing."""
+        found = []
+        if self.input != other.input:
+            found.append(f"input: {self.input} -> {other.input}")
+        for key in sorted({*self.settings, *other.settings}):
+            before, after = self.settings.get(key), other.settings.get(key)
+            if before != after:
+                found.append(f"{key}: {before} -> {after}")
+        for what, ids in (
+            ("gone", sorted({*self.ids} - {*other.ids})),
+            ("new", sorted({*other.ids} - {*self.ids})),
+        ):
+            if ids:
+                more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+                found.append(f"{what} in the input: {printable(ids[0])}{more}")
+        if not found and self.shards != other.shards:
+            found.append(f"shards: {len(self.shards)} -> {len(other.shards)}")
+        return found
+
+
+def make_plan(
+    source: Folder,
+    endings: frozenset[str],
+    shard_size: int | None,
+    limit: int | None,
+    settings: dict[str, Any],
+) -> Plan:
+    """Plans the images below a folder, in the order of their names.
+
+    Hidden files are left alone; files whose ending is no image's are passed over. Without a shard size there are
+    about 64 shards, of at most 64 images and some megabytes of files each.
+
+    Raises:
+        UsageError: the folder holds no image.
+    """
+    found = source.files()
+    visible = sorted(id for id in found if not any(part.startswith(".") for part in id.split("/")))
+    ids = [id for id in visible if PurePosixPath(id).suffix.lower() in (*endings, "")]
+    if not ids:
+        raise UsageError(f"input {source.url} holds no images" if found else f"input {source.url}: no such folder")
+    rest = tuple(sorted({*visible} - {*ids}))
+    ids = ids[:limit]
+    most = shard_size or max(1, min(64, len(ids) // 64))
+    room = _SHARD_BYTES if shard_size is None else None
+    packed = _packed([(id, found[id]) for id in ids], most, room)
+    return Plan(input=source.url, shards=packed, passed_over=rest, settings=settings)
+
+
+def _packed(files: list[tuple[str, int]], most: int, room: int | None) -> tuple[tuple[str, ...], ...]:
+    packed: list[list[str]] = []
+    used = 0
+    for id, size in files:
+        used += size
+        if not packed or len(packed[-1]) == most or (room and used > room):
+            packed.append([])
+            used = size
+        packed[-1].append(id)
+    return tuple(map(tuple, packed))
+
+
+def label_of(id: str) -> str | None:
+    """The class folder of an image: the one it lies in, if it lies in one."""
+    parent = PurePosixPath(id).parent.name
+    return printable(parent) if parent else None
+
+
+def settle(out: Folder, plan: Plan) -> None:
+    """Stores the plan, or checks that it is the one that was begun here.
+
+    Raises:
+        UsageError: the folder holds another plan, or something that is no data set of ours.
+    """
+    if out.exists(PLAN):
+        differences = Plan.parse(out.read(PLAN)).differences(plan)
+        if differences:
+            raise UsageError(
+                f"output {out.url} was begun with other settings ({'; '.join(differences)}): "
+                "use those, or another output"
+            )
+        return
+    strangers = [name for name in out.files() if not name.endswith(".partial")]
+    if strangers:
+        raise UsageError(f"output {out.url} is not empty and no data set of ours: it holds {strangers[0]}")
+    out.write(PLAN, plan.dump())
+
+
+def done(out: Folder) -> set[int]:
+    """Numbers of the shards that have their mark."""
+    return {int(PurePosixPath(name).stem) for name in out.files(MARKS) if name.endswith(".json")}
+
+
+def marks(out: Folder) -> list[Mark]:
+    """The marks of the finished shards, in order."""
+    return [Mark.parse(out.read(f"{MARKS}/{shard:05d}.json")) for shard in sorted(done(out))]
+
+
+def mark(out: Folder, what: Mark) -> None:
+    """Marks a shard as done; its file must be written already."""
+    out.write(f"{MARKS}/{what.shard:05d}.json", what.dump())
+
+
+def finish(out: Folder, plan: Plan, recipe: Recipe, seconds: float) -> dict[str, Any]:
+    """Writes what a finished data set says of itself; returns the manifest.
+
+    Args:
+        seconds: wall time of the runs that made it.
+    """
+    from raydream import cards, gallery
+
+    found = marks(out)
+    skipped = tuple(
+        Failure(id=id, stage="list", error="not an image by its name") for id in plan.passed_over
+    )
+    failures = [failure for m in found for failure in m.failures]
+    manifest = cards.manifest(plan, recipe, found, failures, seconds)
+    out.write("recipe.yaml", recipe.dump().encode())
+    if failures or skipped:
+        out.write("failures.parquet", _failures([*failures, *skipped]))
+    if plan.settings["format"] == "files":
+        contents = [shards.data_name(m.shard, "files") for m in found if m.rows]
+        out.write("data/metadata.jsonl", b"".join(out.read(name) for name in contents))
+    out.write("README.md", cards.readme(plan, recipe, manifest).encode())
+    page = gallery.page(
+        exhibits(out, plan.settings["format"], found), title="Deep Dreams", facts=cards.facts(manifest),
+        total=manifest["images"],
+    )
+    out.write("index.html", page.encode())
+    out.write("manifest.json", json.dumps(manifest, indent=2).encode())
+    out.remove_partial()
+    return manifest
+
+
+def _failures(failures: Sequence[Failure]) -> bytes:
+    sink = io.BytesIO()
+    records = [{k: printable(v) for k, v in asdict(failure).items()} for failure in failures]
+    schema = pa.schema([(name, pa.string()) for name in ("id", "stage", "error")])
+    pq.write_table(pa.Table.from_pylist(records, schema), sink)
+    return sink.getvalue()
+
+
+def exhibits(out: Folder, format: Format, found: Sequence[Mark], most: int = _GALLERY_ROWS) -> list[Any]:
+    """Rows for the gallery: all, or `most` of them evenly spread."""
+    from raydream.gallery import Exhibit
+
+    total = sum(len(m.rows) for m in found)
+    wanted = {i * total // most for i in range(most)} if total > most else set(range(total))
+    shown, position = [], 0
+    for m in found:
+        picked = [i for i in range(len(m.rows)) if position + i in wanted]
+        rows = shards.read(out, m.shard, format) if picked else []
+        shown += [Exhibit(**_exhibit(rows[i])) for i in picked]
+        position += len(m.rows)
+    return shown
+
+
+def _exhibit(row: shards.Row) -> dict[str, Any]:
+    numbers = {"seed": str(row.seed), "seconds": f"{row.seconds:.1f}"}
+    if row.objective_before is not None and row.objective_after is not None:
+        numbers["objective"] = f"{row.objective_before:.3g} → {row.objective_after:.3g}"
+    keys = ("id", "label", "dream", "source", "width", "height")
+    return {**{key: getattr(row, key) for key in keys}, "numbers": numbers}
+
+
+def version() -> str:
+    """raydream's own version, for manifests."""
+    return __version__

@@ -1,0 +1,122 @@
+"""Files by URL: anything fsspec knows (a path, gs://, memory://, https://, ...), whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from raydream.errors import UsageError
+
+if TYPE_CHECKING:
+    from raydream.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder by URL. Names in it are relative paths with `/`; they are never parsed as URLs or patterns."""
+
+    url: str
+
+    @cached_property
+    def _place(self) -> tuple[Any, str]:
+        try:
+            fs, root = fsspec.core.url_to_fs(self.url)
+        except (ValueError, ImportError, OSError) as error:
+            raise UsageError(f"URL {self.url!r} cannot be used: {_one_line(error)}") from error
+        return fs, root.rstrip("/") or "/"
+
+    def _path(self, name: str) -> str:
+        return f"{self._place[1].rstrip('/')}/{name}" if name else self._place[1]
+
+    @property
+    def local(self) -> bool:
+        """Whether it lies in this machine's own file system."""
+        return isinstance(self._place[0], LocalFileSystem)
+
+    def files(self, below: str = "") -> dict[str, int]:
+        """Names of all files below a name -> size in bytes (0 where it is not known); empty if there is none."""
+        fs, _ = self._place
+        start = self._path(below)
+        prefix = len(self._path("x")) - 1
+        try:
+            fs.invalidate_cache()
+            found = fs.find(start, detail=True)
+        except FileNotFoundError:
+            return {}
+        except Exception as error:  # each file system has its own errors for what cannot be listed
+            raise UsageError(f"{self.url} cannot be listed: {_one_line(error)}") from error
+        return {path[prefix:]: int(info.get("size") or 0) for path, info in found.items()}
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return bool(self._place[0].exists(self._path(name)))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file; raises OSError if it cannot be read."""
+        data: bytes = self._place[0].cat_file(self._path(name))
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a file so that it appears whole or not at all, over any that is there."""
+        fs, path = self._place[0], self._path(name)
+        if not self.local:
+            fs.makedirs(fs._parent(path), exist_ok=True)
+            fs.pipe_file(path, data)  # object stores show an object when its upload is complete
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{uuid.uuid4().hex}.partial")
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+
+    def remove_partial(self) -> None:
+        """Removes what writers that were killed left behind."""
+        for name in self.files() if self.local else ():
+            if name.endswith(".partial"):
+                Path(self._path(name)).unlink(missing_ok=True)
+
+
+def read(url: str, what: str = "file") -> bytes:
+    """The bytes at a path or URL; UsageError if there are none."""
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+        data: bytes = fs.cat_file(path)
+        return data
+    except FileNotFoundError as error:
+        raise UsageError(f"{what} {url} does not exist") from error
+    except Exception as error:  # each file system has its own errors
+        raise UsageError(f"{what} {url} cannot be read: {_one_line(error)}") from error
+
+
+def fetch(url: str, what: str = "file") -> str:
+    """A local path with the contents of a URL, kept in $RAYDREAM_CACHE; a path is given back as it is."""
+    if "://" not in url:
+        return url
+    home = os.environ.get("RAYDREAM_CACHE") or Path.home() / ".cache" / "raydream"
+    name = f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{url.rstrip('/').rsplit('/', 1)[-1]}"
+    cache = Folder(str(Path(home).expanduser()))
+    if not cache.exists(name):
+        cache.write(name, read(url, what))
+    return str(Path(cache.url) / name)
+
+
+def with_local_files(recipe: Recipe) -> Recipe:
+    """The recipe with the files behind its URLs brought to this machine."""
+    return recipe.changed(
+        backbone=fetch(recipe.backbone, "backbone"), weights=fetch(recipe.weights, "weights")
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
