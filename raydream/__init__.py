@@ -2,7 +2,7 @@
 
     import raydream
     recipe = raydream.Recipe.load("natural-dreams")
-    backbone = raydream.load_backbone(recipe)
+    backbone = raydream.load_for(recipe)
     dreams = raydream.dream(images, recipe, backbone, seeds=[1])
 
 Public names load on first use, so that importing raydream imports neither TensorFlow nor Ray.
@@ -25,7 +25,7 @@ if "OMP_NUM_THREADS" in os.environ:
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", os.environ["OMP_NUM_THREADS"])
 
 if TYPE_CHECKING:
-    from raydream.backbones import Backbone, load_backbone
+    from raydream.backbones import Backbone, load_backbone, load_for
     from raydream.engine import Step, dream, dream_steps
     from raydream.objectives import Term
     from raydream.recipe import Recipe
@@ -38,8 +38,18 @@ _HOMES = {
     "dream": "engine",
     "dream_steps": "engine",
     "load_backbone": "backbones",
+    "load_for": "backbones",
 }
-__all__ = ["Backbone", "Recipe", "Step", "Term", "dream", "dream_steps", "load_backbone"]
+__all__ = [
+    "Backbone",
+    "Recipe",
+    "Step",
+    "Term",
+    "dream",
+    "dream_steps",
+    "load_backbone",
+    "load_for",
+]
 
 
 def __getattr__(name: str) -> Any:

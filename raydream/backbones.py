@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from raydream.errors import UsageError, nearest
-from raydream.geometry import Axis
+from raydream.folding import Pooling, folded
+from raydream.geometry import Axis, Field
 
-Pooling = Literal["max", "average"]
+if TYPE_CHECKING:
+    from raydream.recipe import Recipe
 
+_MADE_UP = re.compile(r"(conv2d|batch_normalization|activation|concatenate|(max|average)_pooling2d)(_\d+)?")
 # The mean of ImageNet in the order and range that VGG was trained in (Simonyan & Zisserman, 2015): BGR, 0..255.
 _VGG_MEAN = (103.939, 116.779, 123.68)
 
@@ -66,11 +70,7 @@ class Backbone:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the weights in use, as hexadecimal; the same whatever file they came from."""
-        sha = hashlib.sha256()
-        for variable, value in zip(self.model.variables, self.values, strict=True):
-            sha.update(f"{variable.path.split('/')[-1]} {value.shape} {value.dtype}".encode())
-            sha.update(np.ascontiguousarray(value).data)
-        return sha.hexdigest()
+        return digest_of(self.model)
 
     def channels(self, layer: str) -> int:
         """Number of channels of a layer."""
@@ -121,20 +121,66 @@ def load_backbone(
     import keras
 
     outputs = [model.get_layer(layer).output for layer in layers]
-    folded = _folded(keras.Model(model.inputs, outputs), pooling, dtype)
+    network = folded(keras.Model(model.inputs, outputs), pooling, dtype)
     architecture = ARCHITECTURES.get(name)
-    values = tuple(variable.numpy() for variable in folded.variables)
+    values = tuple(variable.numpy() for variable in network.variables)
     vgg = bool(architecture and architecture.vgg)
-    return Backbone(name, tuple(layers), folded, values, vgg, dtype)
+    return Backbone(name, tuple(layers), network, values, vgg, dtype)
+
+
+def load_for(recipe: Recipe, dtype: str = "float32") -> Backbone:
+    """The backbone of a recipe, cut at the layers of its objective.
+
+    Raises:
+        UsageError: as `load_backbone`; a channel the layer does not have; weights that are not the recipe's.
+    """
+    layers = recipe.objective.layers
+    backbone = load_backbone(recipe.backbone, layers, weights=recipe.weights, pooling=recipe.pooling, dtype=dtype)
+    for term in recipe.objective.terms:
+        count = backbone.channels(term.layer)
+        if not all(0 <= channel < count for channel in term.channels or ()):
+            raise UsageError(f"layer {term.layer!r} has channels 0 to {count - 1}, not {term.channels}")
+    if dtype == "float32" and recipe.weights_digest not in (None, backbone.digest):
+        raise UsageError(
+            f"the weights of {recipe.backbone} ({backbone.digest[:12]}) are not "
+            f"those of the recipe ({str(recipe.weights_digest)[:12]})"
+        )
+    return backbone
+
+
+def digest_of(model: Any) -> str:
+    """SHA-256 of a Keras model's weights, as hexadecimal."""
+    sha = hashlib.sha256()
+    for variable in model.variables:
+        value = np.ascontiguousarray(variable)
+        sha.update(f"{variable.path.split('/')[-1]} {value.shape} {value.dtype}".encode())
+        sha.update(value.data)
+    return sha.hexdigest()
 
 
 def layer_names(model: Any) -> list[str]:
-    """Layers of a Keras model that can be dreamed of: those that give a plane of channels."""
+    """Layers of a Keras model that can be dreamed of: those that give a plane of channels and have a name.
+
+    Names that Keras makes up (`conv2d_7`) count the layers of the whole process, so they name nothing for sure.
+    """
     return [
         layer.name
         for layer in model.layers
-        if len(getattr(layer.output, "shape", ())) == 4 and type(layer).__name__ != "InputLayer"
+        if len(getattr(layer.output, "shape", ())) == 4
+        and type(layer).__name__ != "InputLayer"
+        and not _MADE_UP.fullmatch(layer.name)
     ]
+
+
+def describe(name: str) -> list[tuple[str, int, Field]]:
+    """(layer, channels, receptive field) of each layer that a backbone offers; no weights are needed."""
+    import keras
+
+    model = load_model(name, weights=None)
+    names = layer_names(model)
+    whole = keras.Model(model.inputs, [model.get_layer(layer).output for layer in names])
+    channels = [int(output.shape[-1]) for output in whole.outputs]
+    return list(zip(names, channels, Axis(whole, 1).fields(), strict=True))
 
 
 def load_model(name: str, weights: str | None) -> Any:
@@ -152,13 +198,24 @@ def load_model(name: str, weights: str | None) -> Any:
         return _with_weights(build(include_top=False, weights=None), Path(weights))
     if not name.endswith(".keras"):
         raise UsageError(f"unknown backbone {name!r}: {nearest(name, ARCHITECTURES)}, or a .keras file")
-    if not Path(name).is_file():
-        raise UsageError(f"backbone file {name} does not exist")
+    return load_keras(name, what="backbone")
+
+
+def load_keras(path: str, what: str) -> Any:
+    """A functional Keras model from a `.keras` file, without running code that the file may carry.
+
+    Raises:
+        UsageError: there is no such file, or it is no such model; `what` is what it was to be.
+    """
+    import keras
+
+    if not Path(path).is_file():
+        raise UsageError(f"{what} file {path} does not exist")
     try:
-        model = keras.saving.load_model(name, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
         return keras.Model(model.inputs, model.outputs)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        raise UsageError(f"backbone file {name} cannot be loaded: {_first_line(error)}") from error
+    except (ValueError, TypeError, OSError, KeyError, AttributeError) as error:
+        raise UsageError(f"{what} file {path} cannot be loaded: {_first_line(error)}") from error
 
 
 def _downloaded(name: str, build: Callable[..., Any]) -> Any:
@@ -194,71 +251,6 @@ def _with_weights(model: Any, path: Path) -> Any:
     except (ValueError, KeyError) as error:
         raise UsageError(f"weights file {path} does not fit {model.name}: {_first_line(error)}") from error
     return chosen
-
-
-def _folded(model: Any, pooling: Pooling, dtype: str) -> Any:
-    """A copy whose batch norms are folded into the convolutions before them, with the pooling and dtype given.
-
-    With y = gamma * (w x - mean) / sqrt(variance + epsilon) + beta, the scale goes into w and the rest is a bias.
-    """
-    import keras
-
-    folds = _folds(model)
-    norms = {norm.name for norm in folds.values()}
-
-    def clone(layer: Any) -> Any:
-        config = layer.get_config() | {"dtype": dtype}
-        kind = type(layer)
-        if pooling == "average" and kind is keras.layers.MaxPooling2D:
-            kind = keras.layers.AveragePooling2D
-        if layer.name in folds:
-            config["use_bias"] = True
-        return kind.from_config(config)
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        return args[0] if layer.name in norms else layer(*args, **kwargs)
-
-    entry = keras.Input((None, None, 3), dtype=dtype)
-    copy = keras.models.clone_model(
-        model, input_tensors=[entry], clone_function=clone, call_function=call
-    )
-    copy.trainable = False
-    for layer in copy.layers:
-        if layer.weights:
-            original = model.get_layer(layer.name)
-            norm = folds.get(layer.name)
-            layer.set_weights(_fold(original, norm) if norm else original.get_weights())
-    return copy
-
-
-def _folds(model: Any) -> dict[str, Any]:
-    """Convolution name -> the batch norm that is its only reader."""
-    import keras
-
-    readers: dict[int, list[Any]] = {}
-    for operation in model.operations:
-        for tensor in operation._inbound_nodes[0].input_tensors:
-            readers.setdefault(id(tensor), []).append(operation)
-    outputs = {id(tensor) for tensor in model.outputs}
-    folds = {}
-    for layer in model.layers:
-        if type(layer) is not keras.layers.Conv2D or layer.activation is not keras.activations.linear:
-            continue
-        following = readers.get(id(layer.output), [])
-        alone = len(following) == 1 and id(layer.output) not in outputs
-        if alone and type(following[0]) is keras.layers.BatchNormalization:
-            folds[layer.name] = following[0]
-    return folds
-
-
-def _fold(convolution: Any, norm: Any) -> list[np.ndarray[Any, Any]]:
-    kernel, *bias = (np.asarray(w, np.float64) for w in convolution.get_weights())
-    scale = 1.0 / np.sqrt(np.asarray(norm.moving_variance, np.float64) + norm.epsilon)
-    if norm.gamma is not None:
-        scale = scale * np.asarray(norm.gamma, np.float64)
-    shift = (bias[0] if bias else 0.0) - np.asarray(norm.moving_mean, np.float64)
-    offset = 0.0 if norm.beta is None else np.asarray(norm.beta, np.float64)
-    return [kernel * scale, shift * scale + offset]
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What a finished data set says of itself: the manifest (for programs) and the data set card (for people)."""
+"""What dreams say of themselves: inside each picture, in the manifest (for programs), on the card (for people)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from raydream.dataset import Plan
 
 _PACKAGES = ("tensorflow", "keras", "ray", "pillow", "pyarrow", "numpy")
+
+
+def inside(recipe: Recipe, id: str, seed: int, source_digest: str, dreamer: str | None = None) -> dict[str, Any]:
+    """What a dream carries inside its file, so that it can be made again from its photograph."""
+    known = {
+        "raydream": __version__,
+        "id": id,
+        "seed": seed,
+        "source_sha256": source_digest,
+        "recipe_digest": recipe.digest,
+        "recipe": recipe.as_dict(),
+    }
+    return known | ({"dreamer": dreamer} if dreamer else {})
 
 
 def manifest(
@@ -57,18 +70,20 @@ def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def facts(made: Mapping[str, Any]) -> dict[str, str]:
-    """A manifest's essentials, for the gallery's head."""
-    shown = {
-        "images": f"{made['images']:,}",
-        "failures": f"{made['failures']:,}",
-        "recipe": made["recipe"][:12],
-        "device": ", ".join(made["devices"]),
-        "raydream": made["raydream"],
+def facts(plan: Plan, found: Sequence[Mark]) -> dict[str, str]:
+    """The essentials of a data set, for the gallery's head."""
+    rows = [row for m in found for row in m.rows]
+    failures = sum(len(m.failures) for m in found)
+    shown = {"dreams": f"{len(rows):,}"} | ({"failures": f"{failures:,}"} if failures else {})
+    before, after = _mean(rows, "objective_before"), _mean(rows, "objective_after")
+    if before is not None and after is not None:
+        shown["objective"] = f"{before:.3g} → {after:.3g}"
+    devices = ", ".join(sorted({m.device for m in found}))
+    return shown | {
+        "recipe": plan.settings["recipe"][:12],
+        "device": devices,
+        "raydream": __version__,
     }
-    if made["objective_before"] is not None:
-        shown["objective"] = f"{made['objective_before']:.3g} → {made['objective_after']:.3g}"
-    return shown
 
 
 def readme(plan: Plan, recipe: Recipe, made: Mapping[str, Any]) -> str:
@@ -112,5 +127,10 @@ Recipe `{made["recipe"][:12]}`:
 
 def _size_category(images: int) -> str:
     """Hugging Face's names for sizes of data sets."""
-    steps = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+    steps = (
+        (1_000, "n<1K"),
+        (10_000, "1K<n<10K"),
+        (100_000, "10K<n<100K"),
+        (1_000_000, "100K<n<1M"),
+    )
     return next((name for most, name in steps if images < most), "n>1M")

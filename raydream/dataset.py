@@ -10,22 +10,23 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raydream import __version__, shards
+from raydream import shards
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from raydream.shards import MARKS, Failure, Format, Mark, printable
 from raydream.storage import Folder
 
 PLAN = "_raydream/plan.json"
+LOGS = "_raydream/logs"
 # A shard is loaded as a whole: no more than this many bytes of image files, unless a size is asked for.
 _SHARD_BYTES = 8_000_000
-_GALLERY_ROWS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +38,14 @@ class Plan:
         shards: ids of the images of each shard.
         passed_over: ids of files that are no images by their names.
         settings: what else decides the files: format, digests, batch size...
+        recipe: the recipe as plain data, to say what differs.
     """
 
     input: str
     shards: tuple[tuple[str, ...], ...]
     passed_over: tuple[str, ...]
     settings: dict[str, Any]
+    recipe: dict[str, Any]
 
     @property
     def ids(self) -> list[str]:
@@ -72,10 +75,9 @@ class Plan:
         found = []
         if self.input != other.input:
             found.append(f"input: {self.input} -> {other.input}")
-        for key in sorted({*self.settings, *other.settings}):
-            before, after = self.settings.get(key), other.settings.get(key)
-            if before != after:
-                found.append(f"{key}: {before} -> {after}")
+        found += _changed(self.settings, other.settings)
+        if self.settings.get("recipe") != other.settings.get("recipe"):
+            found += _changed(self.recipe, other.recipe)
         for what, ids in (
             ("gone", sorted({*self.ids} - {*other.ids})),
             ("new", sorted({*other.ids} - {*self.ids})),
@@ -88,12 +90,22 @@ class Plan:
         return found
 
 
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    keys = sorted({*before, *after})
+    pairs = {key: (before.get(key), after.get(key)) for key in keys}
+    return [f"{key}: {_brief(old)} -> {_brief(new)}" for key, (old, new) in pairs.items() if old != new]
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) < 60 else f"{text[:12]}..."
+
+
 def make_plan(
     source: Folder,
     endings: frozenset[str],
-    shard_size: int | None,
-    limit: int | None,
-    settings: dict[str, Any],
+    shard_size: int | None = None,
+    limit: int | None = None,
 ) -> Plan:
     """Plans the images below a folder, in the order of their names.
 
@@ -113,7 +125,7 @@ def make_plan(
     most = shard_size or max(1, min(64, len(ids) // 64))
     room = _SHARD_BYTES if shard_size is None else None
     packed = _packed([(id, found[id]) for id in ids], most, room)
-    return Plan(input=source.url, shards=packed, passed_over=rest, settings=settings)
+    return Plan(input=source.url, shards=packed, passed_over=rest, settings={}, recipe={})
 
 
 def _packed(files: list[tuple[str, int]], most: int, room: int | None) -> tuple[tuple[str, ...], ...]:
@@ -141,7 +153,7 @@ def settle(out: Folder, plan: Plan) -> None:
         UsageError: the folder holds another plan, or something that is no data set of ours.
     """
     if out.exists(PLAN):
-        differences = Plan.parse(out.read(PLAN)).differences(plan)
+        differences = stored_plan(out).differences(plan)
         if differences:
             raise UsageError(
                 f"output {out.url} was begun with other settings ({'; '.join(differences)}): "
@@ -152,6 +164,13 @@ def settle(out: Folder, plan: Plan) -> None:
     if strangers:
         raise UsageError(f"output {out.url} is not empty and no data set of ours: it holds {strangers[0]}")
     out.write(PLAN, plan.dump())
+
+
+def stored_plan(out: Folder) -> Plan:
+    """The plan of a data set, finished or not; UsageError if there is none."""
+    if not out.exists(PLAN):
+        raise UsageError(f"{out.url} is no data set of raydream: it has no {PLAN}")
+    return Plan.parse(out.read(PLAN))
 
 
 def done(out: Folder) -> set[int]:
@@ -169,18 +188,27 @@ def mark(out: Folder, what: Mark) -> None:
     out.write(f"{MARKS}/{what.shard:05d}.json", what.dump())
 
 
+def log(out: Folder, entry: dict[str, Any]) -> None:
+    """Notes how a run went; a file each, since object stores cannot append."""
+    when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    out.write(f"{LOGS}/{when}.json", json.dumps({"ended": when, **entry}).encode())
+
+
+def logged_seconds(out: Folder) -> float:
+    """Seconds that the runs before this one took, of those that could say so."""
+    return float(sum(json.loads(out.read(name))["seconds"] for name in out.files(LOGS)))
+
+
 def finish(out: Folder, plan: Plan, recipe: Recipe, seconds: float) -> dict[str, Any]:
     """Writes what a finished data set says of itself; returns the manifest.
 
     Args:
         seconds: wall time of the runs that made it.
     """
-    from raydream import cards, gallery
+    from raydream import cards
 
     found = marks(out)
-    skipped = tuple(
-        Failure(id=id, stage="list", error="not an image by its name") for id in plan.passed_over
-    )
+    skipped = tuple(Failure(id=id, stage="list", error="not an image by its name") for id in plan.passed_over)
     failures = [failure for m in found for failure in m.failures]
     manifest = cards.manifest(plan, recipe, found, failures, seconds)
     out.write("recipe.yaml", recipe.dump().encode())
@@ -190,11 +218,7 @@ def finish(out: Folder, plan: Plan, recipe: Recipe, seconds: float) -> dict[str,
         contents = [shards.data_name(m.shard, "files") for m in found if m.rows]
         out.write("data/metadata.jsonl", b"".join(out.read(name) for name in contents))
     out.write("README.md", cards.readme(plan, recipe, manifest).encode())
-    page = gallery.page(
-        exhibits(out, plan.settings["format"], found), title="Deep Dreams", facts=cards.facts(manifest),
-        total=manifest["images"],
-    )
-    out.write("index.html", page.encode())
+    write_gallery(out, plan)
     out.write("manifest.json", json.dumps(manifest, indent=2).encode())
     out.remove_partial()
     return manifest
@@ -208,7 +232,18 @@ def _failures(failures: Sequence[Failure]) -> bytes:
     return sink.getvalue()
 
 
-def exhibits(out: Folder, format: Format, found: Sequence[Mark], most: int = _GALLERY_ROWS) -> list[Any]:
+def write_gallery(out: Folder, plan: Plan, rows: int = 500) -> None:
+    """Writes the gallery page: all dreams there are, or so many rows evenly spread."""
+    from raydream import cards, gallery
+
+    found = marks(out)
+    total = sum(len(m.rows) for m in found)
+    shown = exhibits(out, plan.settings["format"], found, rows)
+    page = gallery.page(shown, title="Deep Dreams", facts=cards.facts(plan, found), total=total)
+    out.write("index.html", page.encode())
+
+
+def exhibits(out: Folder, format: Format, found: Sequence[Mark], most: int) -> list[Any]:
     """Rows for the gallery: all, or `most` of them evenly spread."""
     from raydream.gallery import Exhibit
 
@@ -229,8 +264,3 @@ def _exhibit(row: shards.Row) -> dict[str, Any]:
         numbers["objective"] = f"{row.objective_before:.3g} → {row.objective_after:.3g}"
     keys = ("id", "label", "dream", "source", "width", "height")
     return {**{key: getattr(row, key) for key in keys}, "numbers": numbers}
-
-
-def version() -> str:
-    """raydream's own version, for manifests."""
-    return __version__

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -51,24 +52,14 @@ class Step:
         """The images after this step: (batch, height, width, 3) in [-1, 1]; reading it waits for the device."""
         return np.asarray(self._images)
 
-    @property
-    def last(self) -> bool:
-        """Whether this is the dream's last step."""
-        return self.octave == self.octaves - 1 and self.step == self.steps - 1
-
 
 def dream(images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int]) -> Images:
     """Dreams a batch of images: arguments as `dream_steps`, the result shaped as `images`."""
-    step = None
-    for step in dream_steps(images, recipe, backbone, seeds):
-        pass
-    assert step is not None  # every octave has at least one step
-    return step.images
+    (last,) = deque(dream_steps(images, recipe, backbone, seeds), maxlen=1)
+    return last.images
 
 
-def dream_steps(
-    images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int]
-) -> Iterator[Step]:
+def dream_steps(images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int]) -> Iterator[Step]:
     """Dreams a batch of images, step by step.
 
     Args:
@@ -119,9 +110,7 @@ def usable_sizes(height: int, width: int, recipe: Recipe, backbone: Backbone) ->
     return usable
 
 
-def gradient_of(
-    images: Any, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]]
-) -> tuple[Any, Any]:
+def gradient_of(images: Any, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]]) -> tuple[Any, Any]:
     """The objective's gradient at (batch, height, width, 3), tile by tile, and its value (batch,).
 
     The images are rolled by `shifts` before they are cut, and the gradient is rolled back.
@@ -129,7 +118,7 @@ def gradient_of(
     import tensorflow as tf
 
     _, ascent = _traced(backbone, recipe.objective)
-    pieces, totals = tiles.plan(*images.shape[1:3], recipe.tile, recipe.tiling, backbone)
+    pieces, totals = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
     rolled = tiles.roll(images, shifts)
     if len(pieces) == 1:
         gradient, value = ascent(rolled, pieces[0].crops, totals)
@@ -150,7 +139,7 @@ def measure(images: Images, recipe: Recipe, backbone: Backbone) -> NDArray[np.fl
     import tensorflow as tf
 
     value, _ = _traced(backbone, recipe.objective)
-    pieces, totals = tiles.plan(*images.shape[1:3], recipe.tile, recipe.tiling, backbone)
+    pieces, totals = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
     source = tf.convert_to_tensor(images, dtype=backbone.dtype)
     parts = [np.asarray(value(source[p.window], p.crops, totals), np.float64) for p in pieces]
     return np.asarray(np.sum(parts, axis=0))

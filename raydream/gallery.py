@@ -42,9 +42,9 @@ def page(
 ) -> str:
     """The whole page, to be written as UTF-8; it takes the exhibits one at a time.
 
-    `facts` stand in the head of the page. `total` is the number of dreams in the data set, where the
-    exhibits are only a sample of it. Pictures are shrunk to at most `side` pixels a side, never
-    enlarged. Raises `PIL.UnidentifiedImageError` for bytes that are no picture.
+    `facts` stand in the head of the page. `total` is the number of dreams in the data set, where
+    the exhibits are only a sample of it. Pictures are shrunk to at most `side` pixels a side,
+    never enlarged. Raises `PIL.UnidentifiedImageError` for bytes that are no picture.
     """
     rows = [_row(exhibit, side) for exhibit in exhibits]
     parts = {
@@ -60,7 +60,7 @@ def page(
 
 def _row(exhibit: Exhibit, side: int) -> dict[str, object]:
     dream = _thumbnail(exhibit.dream, side)
-    source = _thumbnail(exhibit.source, side) if exhibit.source else None
+    source = _data_uri(_thumbnail(exhibit.source, side)) if exhibit.source else None
     return {
         "id": exhibit.id,
         "label": exhibit.label,
@@ -70,7 +70,7 @@ def _row(exhibit: Exhibit, side: int) -> dict[str, object]:
         "numbers": list(exhibit.numbers.items()),  # pairs: a JS object would sort numeric names
         "colour": _colour(dream),
         "dream": _data_uri(dream),
-        "source": source and _data_uri(source),
+        "source": source,
     }
 
 

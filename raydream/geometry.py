@@ -14,7 +14,16 @@ from typing import Any
 from raydream.errors import UsageError
 
 # Layers whose output is no plane of cells that lie over the image at a fixed stride.
-_UNPLACED = ("Conv2DTranspose", "UpSampling", "Flatten", "Reshape", "Permute", "Global", "Resizing", "Cropping")
+_UNPLACED = (
+    "Conv2DTranspose",
+    "UpSampling",
+    "Flatten",
+    "Reshape",
+    "Permute",
+    "Global",
+    "Resizing",
+    "Cropping",
+)
 
 
 @dataclass(frozen=True)
@@ -84,9 +93,7 @@ class Axis:
         fields: list[Field] = []
         for node in self._nodes:
             below = [fields[i] for i in node.inputs] or [Field(1, 0, 0)]
-            union = Field(
-                below[0].stride, min(f.first for f in below), max(f.last for f in below)
-            )
+            union = Field(below[0].stride, min(f.first for f in below), max(f.last for f in below))
             fields.append(node.field(union))
         return tuple(fields[i] for i in self._outputs)
 

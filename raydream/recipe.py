@@ -13,8 +13,8 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from raydream.backbones import Pooling
 from raydream.errors import UsageError, nearest
+from raydream.folding import Pooling
 from raydream.gradients import StepRule
 from raydream.objectives import Objective, Term
 from raydream.pyramid import Carry
@@ -67,7 +67,7 @@ class Recipe:
     objective: Annotated[Objective, BeforeValidator(_objective)] = field(
         default=Objective((Term(layer="mixed3"), Term(layer="mixed5")))
     )
-    size: None | Pixels | tuple[Pixels, Pixels] = None
+    size: Pixels | tuple[Pixels, Pixels] | None = None
     octaves: Annotated[int, Field(ge=1, le=32)] = 3
     octave_scale: Annotated[float, Field(gt=1, le=8)] = 1.4
     carry: Carry = "detail"
@@ -156,7 +156,8 @@ class Recipe:
 
     def seed_of(self, key: str) -> int:
         """The seed of the image with this key (its path below the input folder): below 2**63."""
-        return int.from_bytes(hashlib.sha256(f"{self.seed}\n{key}".encode()).digest()[:8]) >> 1
+        text = f"{self.seed}\n{key}".encode("utf-8", "backslashreplace")
+        return int.from_bytes(hashlib.sha256(text).digest()[:8]) >> 1
 
 
 def presets() -> list[str]:

@@ -113,9 +113,7 @@ def fetch(url: str, what: str = "file") -> str:
 
 def with_local_files(recipe: Recipe) -> Recipe:
     """The recipe with the files behind its URLs brought to this machine."""
-    return recipe.changed(
-        backbone=fetch(recipe.backbone, "backbone"), weights=fetch(recipe.weights, "weights")
-    )
+    return recipe.changed(backbone=fetch(recipe.backbone, "backbone"), weights=fetch(recipe.weights, "weights"))
 
 
 def _one_line(error: Exception) -> str:

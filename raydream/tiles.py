@@ -65,9 +65,7 @@ def plan(height: int, width: int, tile: int, tiling: Tiling, planes: Planes) -> 
         planes: the backbone.
     """
     cut = _equal if tiling == "roll" else _exact
-    rows, columns = (
-        cut(size, tile, axis) for size, axis in zip((height, width), planes.axes, strict=True)
-    )
+    rows, columns = (cut(size, tile, axis) for size, axis in zip((height, width), planes.axes, strict=True))
     totals = [r * c for r, c in zip(_counted(rows), _counted(columns), strict=True)]
     return [Tile(r, c) for r, c in product(rows, columns)], totals
 
@@ -106,8 +104,7 @@ def _exact(size: int, tile: int, axis: Axis) -> list[Span]:
         low = max(0, first // stride * stride)
         high = size - max(0, (size - (last + 1)) // stride * stride)
         cells = tuple(
-            (a - low // field.stride, b - low // field.stride)
-            for (a, b), field in zip(own, fields, strict=True)
+            (a - low // field.stride, b - low // field.stride) for (a, b), field in zip(own, fields, strict=True)
         )
         spans.append(Span(low, high, cells))
     return spans

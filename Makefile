@@ -1,0 +1,49 @@
+# Every target makes .venv and installs what it needs by itself: only Python >= 3.11 and make are assumed.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO ?= demo
+
+.PHONY: help install demo test check format bench lock clean
+help:
+	@echo "make demo    generate twelve landscapes, dream them, and say where to look"
+	@echo "make test    run the tests            make check   lint, format and types"
+	@echo "make bench   measure the speed        make format  put the code into its format"
+	@echo "make lock    renew requirements.lock  make clean   remove what make made"
+
+# The lock first, hashes checked; then the package itself, so that edits count at once.
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "raydream needs Python 3.11 or newer: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+install: .venv/installed
+
+demo: install
+	$(BIN)/raydream scenery $(DEMO)/photographs
+	$(BIN)/python -m raydream.jobs.dream_dataset --input $(DEMO)/photographs --output $(DEMO)/dreams \
+		--recipe classic --keep-source
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install
+	$(BIN)/python -m tests.bench
+
+lock: install
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+clean:
+	rm -rf .venv $(DEMO) .mypy_cache .pytest_cache .ruff_cache

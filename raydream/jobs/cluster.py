@@ -1,0 +1,43 @@
+"""What all jobs need of a Ray cluster: joining it, its devices, and one line for what went wrong in it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+
+import ray
+
+from raydream import commands
+
+
+def join() -> None:
+    """Joins the cluster of RAY_ADDRESS or starts a local one; quietly, and so that SIGTERM interrupts us."""
+    if not ray.is_initialized():
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors reach us as exceptions
+        with commands.quiet_libraries():
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # After ray.init, which puts its own handler in place.
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def devices(gpus_per_actor: float | None) -> tuple[float, int]:
+    """GPUs that an actor gets, and how many actors the cluster has room for now."""
+    available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    gpus = gpus_per_actor
+    if gpus is None:
+        gpus = 1.0 if available.get("GPU") else 0.0
+    room = available.get("GPU", 0.0) / gpus if gpus else available.get("CPU", 1.0)
+    return gpus, max(1, int(room))
+
+
+def cause(error: BaseException) -> str:
+    """The last line of what a worker said."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:500] if lines else type(error).__name__

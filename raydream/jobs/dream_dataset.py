@@ -1,0 +1,315 @@
+"""Dreams a folder of photographs into a data set, on Ray Data.
+
+    python -m raydream.jobs.dream_dataset --input photos --output dreams --recipe natural-dreams
+
+One row is one shard; it is loaded, dreamed, and written with its completion mark. The same command goes on where it
+stopped, whatever was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from raydream import codec, commands, dataset, storage
+from raydream.dataset import Plan
+from raydream.errors import UsageError, nearest
+from raydream.progress import Progress
+from raydream.recipe import Recipe
+from raydream.shards import FORMATS
+from raydream.storage import Folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The job's options; see `--help`. `actors` is (fewest, most); 0 most means one for each device."""
+
+    input: str
+    output: str
+    recipe: Recipe
+    dreamer: str | None = None
+    shard_size: int | None = None
+    actors: tuple[int, int] = (0, 0)
+    gpus_per_actor: float | None = None
+    batch_size: int | None = None
+    format: str = "parquet"
+    picture: str = "png"
+    keep_source: bool = False
+    limit: int | None = None
+    max_failures: float = 0.05
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Makes the data set, or goes on with it.
+
+    Returns:
+        The manifest (see `dataset.finish`).
+
+    Raises:
+        UsageError: something is asked that cannot be.
+        KeyboardInterrupt: on SIGINT or SIGTERM; finished shards stay.
+    """
+    began = time.monotonic()
+    options, plan = prepared(options)
+    out = Folder(options.output)
+    dataset.settle(out, plan)
+    earlier = dataset.logged_seconds(out)
+    finished = dataset.done(out)
+    todo = [shard for shard in range(len(plan.shards)) if shard not in finished]
+    if finished:
+        _say(f"{len(finished)} of {len(plan.shards)} shards are done already")
+    status = "failed"
+    try:
+        if todo:
+            _dream(options, plan, todo)
+        seconds = earlier + time.monotonic() - began
+        manifest = dataset.finish(out, plan, options.recipe, seconds)
+        status = "done"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        seconds = time.monotonic() - began
+        dataset.log(out, {"status": status, "shards": len(todo), "seconds": round(seconds, 1)})
+    return manifest
+
+
+def prepared(options: Options) -> tuple[Options, Plan]:
+    """The plan, and the options with their recipe checked and the digest of its weights filled in.
+
+    Raises:
+        UsageError: nothing to dream, or nothing to dream it with.
+    """
+    if options.format not in FORMATS:
+        raise UsageError(f"unknown format {options.format!r}: {nearest(options.format, FORMATS)}")
+    if f".{options.picture}" not in codec.FORMATS:
+        endings = [ending[1:] for ending in codec.FORMATS]
+        raise UsageError(f"unknown picture {options.picture!r}: {nearest(options.picture, endings)}")
+    source = Folder(options.input)
+    plan = dataset.make_plan(source, codec.IMAGE_ENDINGS, options.shard_size, options.limit)
+    recipe = options.recipe.changed(weights_digest=_weights_digest(options))
+    settings = {
+        "recipe": recipe.digest,
+        "weights": recipe.weights_digest,
+        "dreamer": options.dreamer,
+        "format": options.format,
+        "picture": options.picture,
+        "keep_source": options.keep_source,
+        "batch_size": options.batch_size or (8 if options.gpus_per_actor else 1),
+        "shard_size": options.shard_size,
+        "limit": options.limit,
+    }
+    return replace(options, recipe=recipe), replace(plan, settings=settings, recipe=recipe.as_dict())
+
+
+def _weights_digest(options: Options) -> str:
+    commands.import_tensorflow_quietly()
+    import tensorflow as tf
+
+    from raydream import backbones
+
+    # The driver only looks at the network: the devices are the actors'.
+    tf.config.set_visible_devices([], "GPU")
+    if options.dreamer:
+        path = storage.fetch(options.dreamer, "dreamer")
+        return backbones.digest_of(backbones.load_keras(path, what="dreamer"))
+    digest: str = _backbone(options.recipe).digest
+    return digest
+
+
+def _backbone(recipe: Recipe) -> Any:
+    from raydream.backbones import load_for
+
+    return load_for(storage.with_local_files(recipe))
+
+
+def _dream(options: Options, plan: Plan, todo: Sequence[int]) -> None:
+    """Runs the three stages over the shards that are left."""
+    import ray
+
+    from raydream.jobs import cluster
+
+    cluster.join()
+    progress = Progress(sum(len(plan.shards[shard]) for shard in todo))
+    try:
+        for result in _pipeline(options, plan, todo).iter_rows():
+            progress.advance(result["images"] + result["failures"], result["failures"])
+    except ray.exceptions.RayError as error:
+        raise UsageError(f"the dream actors cannot work: {cluster.cause(error)}") from error
+    finally:
+        progress.close()
+
+
+def _pipeline(options: Options, plan: Plan, todo: Sequence[int]) -> Any:
+    """The Ray Data pipeline: one row a shard in, one row of counts a shard out."""
+    import ray
+
+    from raydream.jobs import cluster, stages
+
+    gpus, room = cluster.devices(options.gpus_per_actor)
+    fewest, most = options.actors if any(options.actors) else (room, room)
+    work = stages.Work(
+        input=options.input,
+        output=options.output,
+        recipe=options.recipe,
+        format=plan.settings["format"],
+        picture=f".{options.picture}",
+        keep_source=options.keep_source,
+        batch_size=plan.settings["batch_size"],
+        dreamer=options.dreamer,
+    )
+    tries = stages.Tries.remote()  # type: ignore[attr-defined]
+    names = plan.names(work.picture)
+    rows = [{"shard": shard, "payload": pickle.dumps([(id, names[id]) for id in plan.shards[shard]])} for shard in todo]
+    # Dreaming on a CPU takes its core and the light stages squeeze in; beside a GPU they have their own.
+    heavy, light = (1.0, 1.0) if gpus else (0.9, 0.1)
+    pool = ray.data.ActorPoolStrategy(min_size=fewest, max_size=most, max_tasks_in_flight_per_actor=2)
+    return (
+        ray.data.from_items(rows, override_num_blocks=len(rows))
+        .map(partial(stages.load, work=work, tries=tries), num_cpus=light)
+        .map(
+            stages.Dream,  # type: ignore[arg-type]
+            fn_constructor_kwargs={"work": work, "tries": tries},
+            compute=pool,
+            num_cpus=heavy,
+            num_gpus=gpus,
+        )
+        .map(partial(stages.write, work=work), num_cpus=light)
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _dry_run(options: Options) -> None:
+    commands.import_tensorflow_quietly()
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)  # as an actor has
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    options, plan = prepared(options)
+    from raydream.jobs.estimate import estimate
+
+    largest = max(map(len, plan.shards))
+    _say(f"input    {options.input}: {len(plan.ids)} images, {len(plan.passed_over)} other files passed over")
+    shape = f"{len(plan.shards)} shards of up to {largest} images"
+    _say(f"output   {options.output}: {shape}, {options.format}")
+    _say(f"recipe   {options.recipe.digest[:12]}, weights {str(options.recipe.weights_digest)[:12]}")
+    _say(f"takes    {estimate(plan, options.recipe)}" if not options.dreamer else "takes    one pass an image")
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: python -m raydream.jobs.dream_dataset --input photos --output dreams --keep-source")
+def main(  # noqa: PLR0913 -- the command line: one parameter an option
+    input: Annotated[str, typer.Option(help="Folder of photographs: a path or URL.")],
+    output: Annotated[str, typer.Option(help="Folder of the data set: a path or URL.")],
+    recipe: Annotated[
+        str,
+        typer.Option(help="A preset (see `raydream recipes`), or the path or URL of a .yaml file."),
+    ] = "natural-dreams",
+    set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change a value of the recipe.")] = None,
+    dreamer: Annotated[
+        str | None,
+        typer.Option(help="A .keras network that dreams in one pass, images to images in [-1, 1]."),
+    ] = None,
+    shard_size: Annotated[int | None, typer.Option(min=1, help="Images in a shard. Default: about 64 shards.")] = None,
+    actors: Annotated[
+        str,
+        typer.Option(metavar="N|MIN,MAX", help="Dream actors. Default: one a GPU, else one a core."),
+    ] = "auto",
+    gpus_per_actor: Annotated[
+        float | None, typer.Option(min=0, help="Default: 1 where the cluster has GPUs, else 0.")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images at once. Default: 8 with --gpus-per-actor, else 1."),
+    ] = None,
+    format: Annotated[str, typer.Option(help=" | ".join(FORMATS))] = "parquet",
+    picture: Annotated[str, typer.Option(help="png | jpg | webp")] = "png",
+    keep_source: Annotated[
+        bool, typer.Option("--keep-source", help="Keep the photographs beside their dreams.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
+    max_failures: Annotated[
+        float, typer.Option(min=0, help="Failures allowed: a share below 1, else a number.")
+    ] = 0.05,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show the plan and how long it would take; write nothing."),
+    ] = False,
+    config: Annotated[
+        str | None,
+        typer.Option(is_eager=True, callback=commands.options_from, help="YAML file of these options."),
+    ] = None,
+) -> int:
+    """Dream a folder of photographs into a data set. The same command goes on where it stopped.
+
+    Exit status: 0 done, 1 more failures than allowed, 2 wrong usage, 130 interrupted (what was done is kept).
+    """
+    options = Options(
+        input=input,
+        output=output,
+        recipe=Recipe.load(recipe, commands.changes(set or [])),
+        dreamer=dreamer,
+        shard_size=shard_size,
+        actors=_actors(actors),
+        gpus_per_actor=gpus_per_actor,
+        batch_size=batch_size,
+        format=format,
+        picture=picture,
+        keep_source=keep_source,
+        limit=limit,
+        max_failures=max_failures,
+    )
+    if dry_run:
+        _dry_run(options)
+        return commands.OK
+    try:
+        manifest = run(options)
+    except KeyboardInterrupt:
+        _say("interrupted: finished shards are kept, the same command goes on from there")
+        return commands.INTERRUPTED
+    return _report(options, manifest)
+
+
+def _actors(text: str) -> tuple[int, int]:
+    if text == "auto":
+        return (0, 0)
+    try:
+        fewest, _, most = text.partition(",")
+        pair = int(fewest), int(most or fewest)
+    except ValueError:
+        pair = (0, 0)
+    if not 1 <= pair[0] <= pair[1]:
+        raise UsageError(f"--actors takes a number or MIN,MAX, not {text!r}")
+    return pair
+
+
+def _report(options: Options, manifest: dict[str, Any]) -> int:
+    images, failures = manifest["images"], manifest["failures"]
+    print(json.dumps({k: manifest[k] for k in ("images", "failures", "seconds", "recipe")}))
+    _say(f"{images:,} dreams, {failures:,} failures: open {options.output.rstrip('/')}/index.html")
+    most = options.max_failures
+    allowed = most * (images + failures) if most < 1 else most
+    if failures > allowed:
+        _say(f"more failures than allowed ({failures} > {allowed:g}): see failures.parquet")
+        return commands.FAILED
+    return commands.OK
+
+
+if __name__ == "__main__":
+    # Under its own name, so that what is pickled for the workers is found there.
+    from raydream.jobs import dream_dataset
+
+    commands.run(dream_dataset.app, "dream_dataset")

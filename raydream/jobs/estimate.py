@@ -1,0 +1,47 @@
+"""How long a data set will take, from a few steps on one of its images."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from raydream import codec, engine, storage
+from raydream.backbones import load_for
+from raydream.dataset import Plan
+from raydream.errors import UsageError
+from raydream.progress import duration
+from raydream.recipe import Recipe
+from raydream.storage import Folder
+
+_PROBE_STEPS = 4  # the first one, which traces, is not counted
+
+
+def estimate(plan: Plan, recipe: Recipe) -> str:
+    """Dreams a few steps of the first good image, and says what that means for all of them."""
+    recipe = storage.with_local_files(recipe)
+    image = _probe(plan, recipe)
+    backbone = load_for(recipe)
+    height, width = image.shape[:2]
+    sizes = engine.usable_sizes(height, width, recipe, backbone)
+    work = sum(h * w * recipe.steps_of(i, len(sizes)) for i, (h, w) in enumerate(sizes))
+    quick = recipe.changed(octaves=1, steps=_PROBE_STEPS)
+    times = [time.monotonic()]
+    for step in engine.dream_steps(image[None], quick, backbone, [0]):
+        assert step.objective  # waits for the device
+        times.append(time.monotonic())
+    seconds = (times[-1] - times[1]) / (_PROBE_STEPS - 1) / (height * width) * work
+    total = len(plan.ids) * seconds
+    return (
+        f"about {duration(seconds)} an image ({width}x{height}, on one core of this machine), "
+        f"{duration(total)} for all on one actor, {duration(total / 2)} on two, {duration(total / 8)} on eight"
+    )
+
+
+def _probe(plan: Plan, recipe: Recipe) -> Any:
+    source = Folder(plan.input)
+    for id in plan.ids:
+        try:
+            return codec.fit(codec.decode(source.read(id)), recipe.size)
+        except (codec.UnreadableImage, OSError):
+            continue
+    raise UsageError(f"none of the {len(plan.ids)} images of {plan.input} can be read")
