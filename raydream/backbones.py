@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import zipfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +21,7 @@ import numpy as np
 
 from raydream.errors import UsageError, nearest
 from raydream.folding import Pooling, folded
-from raydream.geometry import Axis, Field
+from raydream.geometry import Axis, Field, nodes
 
 if TYPE_CHECKING:
     from raydream.recipe import Recipe
@@ -120,12 +122,29 @@ def load_backbone(
             raise UsageError(f"backbone {name!r} has no layer {layer!r}: {nearest(layer, known)}")
     import keras
 
-    outputs = [model.get_layer(layer).output for layer in layers]
-    network = folded(keras.Model(model.inputs, outputs), pooling, dtype)
+    planes = _planes(model)
+    network = keras.Model(model.inputs, [planes[layer] for layer in layers])
+    _require_plain(network, name)
+    network = folded(network, pooling, dtype)
     architecture = ARCHITECTURES.get(name)
     values = tuple(variable.numpy() for variable in network.variables)
     vgg = bool(architecture and architecture.vgg)
     return Backbone(name, tuple(layers), network, values, vgg, dtype)
+
+
+def _require_plain(model: Any, name: str) -> None:
+    """A UsageError unless the model is a graph of layers, each used once, on one image: what can be folded."""
+    import keras
+
+    if len(model.inputs) != 1 or model.inputs[0].shape[-1] != 3:
+        raise UsageError(f"backbone {name!r} does not take one image of 3 channels")
+    uses = Counter(id(node.operation) for nodes in model._nodes_by_depth.values() for node in nodes)
+    for part in model.operations:
+        if isinstance(part, keras.Model) or not isinstance(part, keras.Layer) or uses[id(part)] > 1:
+            raise UsageError(
+                f"backbone {name!r} must be a flat graph of Keras layers, each used once: "
+                f"{part.name!r} ({type(part).__name__}) is a model, a bare operation or used again"
+            )
 
 
 def load_for(recipe: Recipe, dtype: str = "float32") -> Backbone:
@@ -151,7 +170,7 @@ def load_for(recipe: Recipe, dtype: str = "float32") -> Backbone:
 def digest_of(model: Any) -> str:
     """SHA-256 of a Keras model's weights, as hexadecimal."""
     sha = hashlib.sha256()
-    for variable in model.variables:
+    for variable in model.weights:  # not `variables`: they count the random state of dropout, new at each load
         value = np.ascontiguousarray(variable)
         sha.update(f"{variable.path.split('/')[-1]} {value.shape} {value.dtype}".encode())
         sha.update(value.data)
@@ -163,13 +182,19 @@ def layer_names(model: Any) -> list[str]:
 
     Names that Keras makes up (`conv2d_7`) count the layers of the whole process, so they name nothing for sure.
     """
+    planes = _planes(model)
     return [
         layer.name
         for layer in model.layers
-        if len(getattr(layer.output, "shape", ())) == 4
+        if len(getattr(planes[layer.name], "shape", ())) == 4
         and type(layer).__name__ != "InputLayer"
         and not _MADE_UP.fullmatch(layer.name)
     ]
+
+
+def _planes(model: Any) -> dict[str, Any]:
+    """Layer -> its output in this model's own graph (a `Sequential` leaves its layers in others, too)."""
+    return {operation.name: node.output_tensors[0] for operation, node in nodes(model)}
 
 
 def describe(name: str) -> list[tuple[str, int, Field]]:
@@ -178,7 +203,9 @@ def describe(name: str) -> list[tuple[str, int, Field]]:
 
     model = load_model(name, weights=None)
     names = layer_names(model)
-    whole = keras.Model(model.inputs, [model.get_layer(layer).output for layer in names])
+    planes = _planes(model)
+    whole = keras.Model(model.inputs, [planes[layer] for layer in names])
+    _require_plain(whole, name)
     channels = [int(output.shape[-1]) for output in whole.outputs]
     return list(zip(names, channels, Axis(whole, 1).fields(), strict=True))
 
@@ -211,6 +238,8 @@ def load_keras(path: str, what: str) -> Any:
 
     if not Path(path).is_file():
         raise UsageError(f"{what} file {path} does not exist")
+    if not zipfile.is_zipfile(path):
+        raise UsageError(f"{what} file {path} is not a .keras file, or not all of one")
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         return keras.Model(model.inputs, model.outputs)

@@ -193,9 +193,9 @@ def _ascend(rule: gradients.StepRule, smoothing: float, chroma: float, dtype: st
 
 
 def _check(images: Images, seeds: Sequence[int]) -> None:
-    if images.ndim != 4 or images.shape[-1] != 3:
+    if images.ndim != 4 or images.shape[-1] != 3 or not images.size:
         raise UsageError(f"images must be (batch, height, width, 3), not {images.shape}")
-    if not np.issubdtype(images.dtype, np.floating) or np.abs(images).max() > 1.0 + 1e-6:
+    if not np.issubdtype(images.dtype, np.floating) or not np.abs(images).max() <= 1.0 + 1e-6:
         raise UsageError("images must be floating point in [-1, 1]: see codec.decode and codec.from_uint8")
     if len(seeds) != len(images):
         raise UsageError(f"{len(images)} images need as many seeds, not {len(seeds)}")

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from raydream.geometry import nodes
+
 Pooling = Literal["max", "average"]
 
 
@@ -47,16 +49,18 @@ def _folds(model: Any) -> dict[str, Any]:
     import keras
 
     readers: dict[int, list[Any]] = {}
-    for operation in model.operations:
-        for tensor in operation._inbound_nodes[0].input_tensors:
+    graph = nodes(model)
+    for operation, node in graph:
+        for tensor in node.input_tensors:
             readers.setdefault(id(tensor), []).append(operation)
     outputs = {id(tensor) for tensor in model.outputs}
     folds = {}
-    for layer in model.layers:
+    for layer, node in graph:
         if type(layer) is not keras.layers.Conv2D or layer.activation is not keras.activations.linear:
             continue
-        following = readers.get(id(layer.output), [])
-        alone = len(following) == 1 and id(layer.output) not in outputs
+        plane = id(node.output_tensors[0])
+        following = readers.get(plane, [])
+        alone = len(following) == 1 and plane not in outputs
         if alone and type(following[0]) is keras.layers.BatchNormalization:
             folds[layer.name] = following[0]
     return folds

@@ -13,7 +13,7 @@ from typing import Any
 
 from raydream.errors import UsageError
 
-# Layers whose output is no plane of cells that lie over the image at a fixed stride.
+# Layers whose output is no plane of cells that each see a fixed window of the image, at a fixed stride.
 _UNPLACED = (
     "Conv2DTranspose",
     "UpSampling",
@@ -23,6 +23,7 @@ _UNPLACED = (
     "Global",
     "Resizing",
     "Cropping",
+    "GroupNormalization",
 )
 
 
@@ -57,9 +58,9 @@ class _Window:
         return max(0, (n + self.before + self.after - self.kernel) // self.stride + 1)
 
     def field(self, below: Field) -> Field:
-        # "same" pads by an amount that depends on the size when it strides: take the widest of both sides.
-        most = (self.kernel - 1) // 2 if self.stride == 1 else self.kernel - 1
-        least = most if self.stride == 1 else 0
+        # "same" pads kernel - stride to kernel - 1 cells, less of them before: when it strides, the size decides.
+        most = (self.kernel - 1) // 2
+        least = max(0, self.kernel - self.stride) // 2
         before, fewest = (most, least) if self.same else (self.before, self.before)
         first = below.first - before * below.stride
         last = below.last + (self.kernel - 1 - fewest) * below.stride
@@ -72,8 +73,7 @@ class Axis:
     def __init__(self, model: Any, axis: int) -> None:
         self._nodes: list[_Window] = []
         places: dict[int, int] = {}
-        for operation in model.operations:
-            node = operation._inbound_nodes[0]
+        for operation, node in nodes(model):
             inputs = tuple(places[id(t)] for t in node.input_tensors)
             places[id(node.output_tensors[0])] = len(self._nodes)
             self._nodes.append(_window(operation, axis, inputs))
@@ -98,10 +98,16 @@ class Axis:
         return tuple(fields[i] for i in self._outputs)
 
 
+def nodes(model: Any) -> list[tuple[Any, Any]]:
+    """(operation, its node in this model's graph) in the order in which they run; an operation may be in others."""
+    own = {id(node.operation): node for level in model._nodes_by_depth.values() for node in level}
+    return [(operation, own[id(operation)]) for operation in model.operations]
+
+
 def _window(operation: Any, axis: int, inputs: tuple[int, ...]) -> _Window:
     kind = type(operation).__name__
     if kind.startswith(_UNPLACED):
-        raise UsageError(f"layer {operation.name!r} ({kind}) moves or scales its cells: name one before it")
+        raise UsageError(f"layer {operation.name!r} ({kind}) has no fixed window on the image: name one before it")
     if kind == "ZeroPadding2D":
         before, after = operation.padding[axis]
         return _Window(inputs, before=before, after=after)

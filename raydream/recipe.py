@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields, replace
 from importlib import resources
@@ -35,7 +36,7 @@ def _objective(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", revalidate_instances="always"))
 class Recipe:
     """Everything that decides a picture. Values that cannot be right raise a one-line `UsageError` in `load`.
 
@@ -84,9 +85,18 @@ class Recipe:
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if not self.objective.terms:
-            raise ValueError("objective needs at least one term")
+            raise ValueError("objective: needs at least one term")
+        for term in self.objective.terms:
+            if not math.isfinite(term.weight):
+                raise ValueError(f"objective: the weight of {term.layer!r} must be a finite number, not {term.weight}")
+            if term.channels is not None and min(term.channels, default=-1) < 0:
+                raise ValueError(
+                    f"objective: the channels of {term.layer!r} must be numbers of at least 0, one or more"
+                )
         if isinstance(self.steps, tuple) and len(self.steps) != self.octaves:
-            raise ValueError(f"steps has {len(self.steps)} numbers for {self.octaves} octaves")
+            raise ValueError(
+                f"steps: {len(self.steps)} numbers for {self.octaves} octaves: give one number, or {self.octaves}"
+            )
         return self
 
     @classmethod
@@ -116,9 +126,11 @@ class Recipe:
     def parse(cls, values: Mapping[str, Any], where: str = "recipe") -> Recipe:
         """A recipe from plain data, such as `as_dict` gives; raises as `load` does."""
         known = [f.name for f in fields(cls)]
-        for key in values:
+        for key, value in values.items():
             if key not in known:
                 raise UsageError(f"{where}: unknown key {key!r}: {nearest(str(key), known)}")
+            if isinstance(value, bool):  # YAML's yes and no, which would pass for 1 and 0
+                raise UsageError(f"{where}: {key}: must be a number, a name or a list, not {value}")
         try:
             return cls(**values)
         except ValidationError as error:
@@ -166,10 +178,56 @@ def presets() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
+_TERM = "a layer's name or a term such as {layer: mixed4, weight: 2}"
+# What would be right, where a value may be of several kinds; what pydantic says of each is no help.
+_EITHER = {
+    "steps": "a whole number of at least 1, or a list with one for each octave",
+    "size": "a short side in pixels, or [width, height]",
+    "objective": f"{_TERM}, or a list of these",
+}
+# What would be right, by the beginning of pydantic's name for the problem.
+_RIGHT = {
+    "int_": "a whole number",
+    "float_": "a number",
+    "finite": "a finite number",
+    "string_": "text",
+    "tuple_": "a list",
+    "dataclass_": _TERM,
+    "literal_": "%(expected)s",
+    "greater_than_equal": "at least %(ge)s",
+    "greater_than": "more than %(gt)s",
+    "less_than_equal": "at most %(le)s",
+    "less_than": "less than %(lt)s",
+}
+
+
 def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    parts = [str(part) for part in problem["loc"] if isinstance(part, int) or part.islower()]
-    path = ".".join(p for p in parts if not p.startswith(("function", "constrained", "tuple", "int")))
-    message = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], Recipe | Mapping) else f", not {problem['input']!r}"
-    return f"{path}: {message}{given}" if path else message
+    """One line: which key, what would be right, what was given."""
+    problems = error.errors()
+    # A misspelt key comes before the one that it leaves missing.
+    problem = next((p for p in problems if p["type"] == "unexpected_keyword_argument"), problems[0])
+    kind, place, given = problem["type"], problem["loc"], _short(problem["input"])
+    if kind == "value_error":
+        return str(problem["ctx"]["error"])
+    if place[:1] in (("steps",), ("size",)) or place == ("objective",):
+        return f"{place[0]}: must be {_EITHER[str(place[0])]}, not {given}"
+    if kind == "unexpected_keyword_argument":
+        known = [f.name for f in fields(Term)]
+        return f"{_written(place[:-1])}: unknown key {place[-1]!r}: {nearest(str(place[-1]), known)}"
+    if kind == "missing":
+        return f"{_written(place[:-1])}: {place[-1]} is missing"
+    right = next((text for start, text in _RIGHT.items() if kind.startswith(start)), None)
+    if right is None:
+        return f"{_written(place)}: {problem['msg']}, not {given}"
+    limits = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in problem.get("ctx", {}).items()}
+    return f"{_written(place)}: must be {right % limits}, not {given}"
+
+
+def _written(place: tuple[int | str, ...]) -> str:
+    """A place in a recipe as one would write it: `objective[1].weight`."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place if p != "terms").removeprefix(".")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

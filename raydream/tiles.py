@@ -76,14 +76,18 @@ def _counted(spans: Sequence[Span]) -> list[int]:
 
 def _cuts(size: int, most: int, multiple: int = 1) -> list[int]:
     """0 .. size in pieces of at most `most`, equal to within one `multiple`: no slivers."""
-    pieces = -(-size // most)
-    return [0, *(size * i // pieces // multiple * multiple for i in range(1, pieces)), size]
+    units = -(-size // multiple)
+    pieces = -(-units // (most // multiple))
+    return [*(units * i // pieces * multiple for i in range(pieces)), size]
 
 
 def _equal(size: int, tile: int, axis: Axis) -> list[Span]:
+    cuts = _cuts(size, tile)
+    # A piece so small that a layer has no cell in it would see nothing: take larger ones. The first is the smallest.
+    while len(cuts) > 2 and not all(axis.cells(cuts[1])):
+        cuts = _cuts(size, -(-size // (len(cuts) - 2)))
     return [
-        Span(start, stop, tuple((0, cells) for cells in axis.cells(stop - start)))
-        for start, stop in pairwise(_cuts(size, tile))
+        Span(start, stop, tuple((0, cells) for cells in axis.cells(stop - start))) for start, stop in pairwise(cuts)
     ]
 
 
@@ -94,7 +98,7 @@ def _exact(size: int, tile: int, axis: Axis) -> list[Span]:
     spans = []
     for start, stop in pairwise(_cuts(size, max(tile, stride), stride)):
         own = [
-            (start // field.stride, total if stop == size else stop // field.stride)
+            (min(start // field.stride, total), total if stop == size else min(stop // field.stride, total))
             for field, total in zip(fields, totals, strict=True)
         ]
         # Windows start at a multiple of the stride and end congruent to the image's end, so that strides and

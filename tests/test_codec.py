@@ -31,9 +31,7 @@ def smooth(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
 
 def saved(image: Any, format: str = "PNG", **options: Any) -> bytes:
     file = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
-        file, format, **options
-    )
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, format, **options)
     return file.getvalue()
 
 
@@ -49,9 +47,7 @@ def png(size: tuple[int, int], depth: int, kind: int, rows: bytes, trns: bytes =
     """A PNG by hand, for the kinds that Pillow does not write; `rows` with their filter bytes."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        )
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
     header = struct.pack(">IIBBBBB", *size, depth, kind, 0, 0, 0)
     transparency = chunk(b"tRNS", trns) if trns else b""
@@ -215,9 +211,7 @@ def test_16_bit_tiff_where_white_is_zero():
 
 
 def test_12_bit_tiff_is_not_dark():
-    packed = np.frombuffer(bytes([0xFF, 0xF0, 0x00, 0x80, 0x00, 0x00]), "<u2")[
-        None
-    ]  # FFF 000 800 000
+    packed = np.frombuffer(bytes([0xFF, 0xF0, 0x00, 0x80, 0x00, 0x00]), "<u2")[None]  # FFF 000 800 000
     data = tiff_with({256: 4, 258: 12}, packed)
     np.testing.assert_allclose(decode(data)[0, :3, 0], [1, -1, 2 * 0x800 / 4095 - 1], atol=1e-6)
 
@@ -275,9 +269,7 @@ def test_other_colour_spaces_come_back_as_rgb(mode):
 
 def test_hsv_pixels_become_rgb():
     image = Image.fromarray(smooth()).convert("HSV")  # in no file, so past the file reader
-    np.testing.assert_array_equal(
-        to_uint8(codec._to_float(image)), np.asarray(image.convert("RGB"))
-    )
+    np.testing.assert_array_equal(to_uint8(codec._to_float(image)), np.asarray(image.convert("RGB")))
 
 
 def test_cmyk_jpeg_is_not_a_negative():
@@ -626,9 +618,7 @@ def test_random_damage_raises_nothing_else(format, capfd):
 
 
 def test_bomb_is_refused_by_its_header_alone():
-    bomb = png(
-        (20_000, 20_000), 8, 0, b""
-    )  # has no pixels, so trying to decode them ends otherwise
+    bomb = png((20_000, 20_000), 8, 0, b"")  # has no pixels, so trying to decode them ends otherwise
     with pytest.raises(UnreadableImage, match=r"^400.0 megapixels, more than the limit of 179.0$"):
         decode(bomb)
     with pytest.raises(UnreadableImage, match=r"^100.0 megapixels, more than the limit of 50.0$"):
@@ -746,9 +736,7 @@ def test_fit_keeps_more_than_8_bits():
     image = np.broadcast_to(ramp, (64, 64, 3))
     half = fit(image, (32, 32))
     assert np.unique(half[16, :, 0]).size == 32
-    np.testing.assert_allclose(
-        half[16, 4:-4, 0], ramp[0, 8:-8, 0].reshape(-1, 2).mean(1), atol=1e-5
-    )
+    np.testing.assert_allclose(half[16, 4:-4, 0], ramp[0, 8:-8, 0].reshape(-1, 2).mean(1), atol=1e-5)
 
 
 def test_fit_antialiases_and_clips():

@@ -155,7 +155,8 @@ def _pipeline(options: Options, plan: Plan, todo: Sequence[int]) -> Any:
     from raydream.jobs import cluster, stages
 
     gpus, room = cluster.devices(options.gpus_per_actor)
-    fewest, most = options.actors if any(options.actors) else (room, room)
+    actors = options.actors if any(options.actors) else (room, room)
+    fewest, most = (min(number, len(todo)) for number in actors)
     work = stages.Work(
         input=options.input,
         output=options.output,

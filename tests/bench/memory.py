@@ -27,7 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Peak memory of dreaming a large image, in an actor's way.")
     parser.add_argument("--image", type=Path, default=PHOTO, help="default: %(default)s")
     parser.add_argument("--carry", choices=("blend", "detail"), default="detail")
-    parser.add_argument("--backbone", help="a .keras file in place of InceptionV3, such as a small one for a quick look")
+    parser.add_argument(
+        "--backbone", help="a .keras file in place of InceptionV3, such as a small one for a quick look"
+    )
     parser.add_argument("--layer", default="mixed5")
     arguments = parser.parse_args()
     weights = arguments.backbone or str(required_weights())

@@ -1,0 +1,125 @@
+"""What the tests share: a small network that has every kind of layer that matters, and the real weights if at hand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import raydream  # sets TensorFlow's environment, so it comes before any import of TensorFlow
+from raydream.backbones import Backbone, load_backbone
+from raydream.recipe import Recipe
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+TINY_LAYERS = ("low", "mix", "high")
+
+assert raydream.__version__
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keras' own way of saving a model's weights, which NumPy 2 will not take for ever; nothing to mend here."""
+    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation:DeprecationWarning:keras")
+
+
+def tiny_network(positive: bool = False) -> Any:
+    """A Keras model with layers `low` (stride 2), `mix` (4, an Inception-like block) and `high` (8).
+
+    Its weights are always the same; `positive` makes every one of them more than zero, so that nothing cancels out
+    and no ReLU is ever shut.
+    """
+    import keras
+    from keras import layers
+
+    def block(x: Any, filters: int, size: int, name: str, **options: Any) -> Any:
+        x = layers.Conv2D(filters, size, use_bias=False, name=f"{name}_conv", **options)(x)
+        x = layers.BatchNormalization(name=f"{name}_norm", scale=name != "wide")(x)
+        return layers.ReLU(name=name)(x)
+
+    image = keras.Input((None, None, 3))
+    x = block(image, 6, 3, "stem", strides=2)
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="low")(x)
+    x = layers.MaxPooling2D(3, strides=2, padding="same", name="pool")(x)
+    narrow = block(x, 4, 1, "narrow")
+    wide = block(x, 4, (3, 5), "wide", padding="same")
+    pooled = layers.AveragePooling2D(3, strides=1, padding="same", name="blurred")(x)
+    pooled = layers.Conv2D(4, 1, name="pooled")(pooled)
+    x = layers.Concatenate(name="mix")([narrow, wide, pooled])
+    x = block(x, 8, 3, "high", strides=2, padding="same")
+    model = keras.Model(image, x)
+    random = np.random.default_rng(0)
+    for variable in model.variables:
+        variable.assign(_weight(variable.name, variable.shape, random, positive))
+    return model
+
+
+def _weight(name: str, shape: tuple[int, ...], random: np.random.Generator, positive: bool) -> Any:
+    if name in ("gamma", "moving_variance"):
+        return random.uniform(0.5, 2.0, shape)
+    if positive:
+        return random.uniform(0.1, 1.0, shape) * (-1 if name == "moving_mean" else 1)
+    if name == "kernel":
+        return random.normal(0.0, 1.5 / np.sqrt(np.prod(shape[:-1])), shape)
+    return random.normal(0.0, 0.3, shape)
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The tiny network as a `.keras` file, for `backbone:`."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.keras"
+    tiny_network().save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tiny_path: str) -> Backbone:
+    """The tiny network ready to dream with, cut at `low`, `mix` and `high`."""
+    return load_backbone(tiny_path, TINY_LAYERS)
+
+
+@pytest.fixture(scope="session")
+def tiny64(tiny_path: str) -> Backbone:
+    """`tiny_backbone` in float64, for what must agree to the last digits."""
+    return load_backbone(tiny_path, TINY_LAYERS, dtype="float64")
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tiny_path: str) -> Recipe:
+    """A short recipe on the tiny network: two octaves of two steps."""
+    return Recipe(backbone=tiny_path, objective=["low", "high"], octaves=2, steps=2, tile=96)
+
+
+@pytest.fixture(scope="session")
+def weights() -> str:
+    """The weights of InceptionV3 up to `mixed8`, from beside the project."""
+    path = SHARED / "weights" / "inception_v3_imagenet_mixed8.weights.h5"
+    if not path.is_file():
+        pytest.skip(f"no InceptionV3 weights at {path}")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def photographs() -> list[Path]:
+    """Photographs from beside the project, sorted by name."""
+    folder = SHARED / "images" / "photos"
+    found = sorted(folder.glob("*.jpg"))
+    if not found:
+        pytest.skip(f"no photographs in {folder}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def inception(weights: str) -> Backbone:
+    """The real InceptionV3, cut at `mixed3` and `mixed5`."""
+    return load_backbone("inception_v3", ["mixed3", "mixed5"], weights=weights)
+
+
+def random_images(height: int, width: int, batch: int = 1, seed: int = 0) -> np.ndarray:
+    """Smooth random images (batch, height, width, 3) in [-1, 1], float32."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    images = 0.1 * random.standard_normal((batch, height, width, 3))
+    for image in images:
+        for channel in range(3):
+            for fy, fx in random.uniform(-0.3, 0.3, (6, 2)):
+                image[..., channel] += 0.12 * np.cos(fy * y + fx * x + random.uniform(0, 6.28))
+    return np.clip(images, -1, 1).astype(np.float32)
