@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -270,15 +271,20 @@ def _with_weights(model: Any, path: Path) -> Any:
             layers = file.get("layers") or file.get("_layer_checkpoint_dependencies") or {}
             count = sum(1 for group in layers.values() if len(group.get("vars", ())))
     except OSError as error:
-        raise UsageError(f"weights file {path} is not an HDF5 file") from error
+        raise UsageError(f"weights file {path} is not an HDF5 file, or not all of one") from error
+    except AttributeError as error:
+        raise UsageError(f"weights file {path} does not fit {model.name}: it has no layers") from error
     ends = [layer for layer in model.layers if type(layer).__name__ in ("Concatenate", "MaxPooling2D")]
     cuts = (keras.Model(model.inputs, end.output) for end in reversed([] if legacy else ends))
     fitting = (cut for cut in cuts if sum(1 for layer in cut.layers if layer.weights) == count)
     chosen = next(fitting, model)
     try:
-        chosen.load_weights(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Keras warns at length before it raises
+            chosen.load_weights(path)
     except (ValueError, KeyError) as error:
-        raise UsageError(f"weights file {path} does not fit {model.name}: {_first_line(error)}") from error
+        reason = _first_line(error).split(" Example error message")[0]
+        raise UsageError(f"weights file {path} does not fit {model.name}: {reason}") from error
     return chosen
 
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from raydream import __version__
+from raydream import __version__, codec
+from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from raydream.shards import Failure, Mark
 
 if TYPE_CHECKING:
     from raydream.dataset import Plan
 
+_WEBDATASET = "Pictures are in columns with their ending, such as `dream.png`; the others are inside `json`.\n\n"
 _PACKAGES = ("tensorflow", "keras", "ray", "pillow", "pyarrow", "numpy")
 
 
@@ -30,6 +32,21 @@ def inside(recipe: Recipe, id: str, seed: int, source_digest: str, dreamer: str 
         "recipe": recipe.as_dict(),
     }
     return known | ({"dreamer": dreamer} if dreamer else {})
+
+
+def found_inside(data: bytes, name: str) -> dict[str, Any]:
+    """What `inside` put into a dream's file, if it is enough to make the dream again.
+
+    Raises:
+        UsageError: it is not; or a dreamer made it, not its recipe.
+    """
+    found: Any = codec.read_metadata(data) or {}
+    kinds = {"recipe": dict, "id": str, "seed": int, "source_sha256": str}
+    if not all(isinstance(found.get(key), kind) for key, kind in kinds.items()) or found["seed"] < 0:
+        raise UsageError(f"{name} has no recipe inside: it was not made by raydream, or lost it")
+    if found.get("dreamer"):
+        raise UsageError(f"{name} was made by the dreamer {found['dreamer']}, not by its recipe")
+    return dict(found)
 
 
 def manifest(
@@ -108,7 +125,7 @@ with {recipe.backbone}. {lost}
 `datasets.load_dataset("this/folder")` opens it; `index.html` shows it; `manifest.json` has versions, digests and
 figures. The dreams carry recipe and seed inside: `raydream replay` makes one again from its photograph.
 
-| column | what |
+{_WEBDATASET if format == "webdataset" else ""}| column | what |
 |---|---|
 | id, label | path below the input folder, and its class folder |
 | dream, source | the pictures; the source as it was dreamed, if kept |

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,10 +24,7 @@ app = typer.Typer(
     help="Turn photographs into Deep Dreams. Whole folders: python -m raydream.jobs.dream_dataset --help",
 )
 
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
-]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe.")]
 
 
 def main() -> None:
@@ -44,12 +42,10 @@ def _complete_recipe(start: str) -> list[str]:
 def dream(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Photographs: paths or URLs.")],
     output: Annotated[
-        str,
-        typer.Option("--output", "-o", help="A picture's name (.png, .jpg, .webp), or a folder."),
+        str, typer.Option("--output", "-o", help="A picture's name (.png, .jpg, .webp), or a folder.")
     ] = ".",
     recipe: Annotated[
-        str,
-        typer.Option("--recipe", "-r", help="A preset or a .yaml file.", autocompletion=_complete_recipe),
+        str, typer.Option("--recipe", "-r", help="A preset or a .yaml file.", autocompletion=_complete_recipe)
     ] = "classic",
     set: Set = None,
 ) -> int:
@@ -57,38 +53,43 @@ def dream(
     from raydream.recipe import Recipe
 
     targets = _targets(images, output)
-    chosen = Recipe.load(recipe, commands.changes(set or []))
-    chosen, backbone = _loaded(chosen)
+    chosen, backbone = _loaded(Recipe.load(recipe, commands.changes(set or [])))
     failed = 0
     for source, target in targets.items():
         try:
             _dream_one(source, target, chosen, backbone)
         except UsageError as error:
-            print(f"raydream: {source}: {error}", file=sys.stderr)
+            print(" ".join(f"raydream: {source}: {error}".split()), file=sys.stderr)
             failed += 1
     return commands.FAILED if failed else commands.OK
 
 
-def _targets(images: list[str], output: str) -> dict[str, Path]:
-    """image -> the picture to write."""
-    from raydream import codec
-
-    if PurePosixPath(output).suffix.lower() in codec.FORMATS:
+def _targets(images: list[str], output: str) -> dict[str, str]:
+    """image -> the picture to write; never one of the images."""
+    sources = {Path(image).resolve() for image in images}
+    if PurePosixPath(output).suffix and not output.endswith("/") and not Path(output).is_dir():
+        _picture_format(output)
         if len(images) > 1:
             raise UsageError(f"-o {output} is one picture for {len(images)} images: name a folder")
-        return {images[0]: Path(output)}
-    if PurePosixPath(output).suffix and not Path(output).is_dir():
-        raise UsageError(f"-o {output}: pictures end in {', '.join(codec.FORMATS)}")
-    targets: dict[str, Path] = {}
+        if Path(output).resolve() in sources:
+            raise UsageError(f"-o {output} is the photograph itself")
+        return {images[0]: output}
+    folder = os.path.join(output, "").removeprefix("./")
+    targets: dict[str, str] = {}
     for image in images:
-        stem = f"{PurePosixPath(image).stem}-dream"
-        target = Path(output) / f"{stem}.png"
-        number = 2
-        while target in targets.values():
-            target = Path(output) / f"{stem}-{number}.png"
-            number += 1
-        targets[image] = target
+        stem = f"{folder}{PurePosixPath(image).stem}-dream"
+        names = (f"{stem}{number}.png" for number in ("", *(f"-{n}" for n in range(2, 2 * len(images) + 2))))
+        free = (name for name in names if name not in targets.values() and Path(name).resolve() not in sources)
+        targets[image] = next(free)
     return targets
+
+
+def _picture_format(target: str) -> Any:
+    from raydream import codec
+
+    if (ending := PurePosixPath(target).suffix.lower()) not in codec.FORMATS:
+        raise UsageError(f"-o {target}: pictures end in {', '.join(codec.FORMATS)}")
+    return codec.FORMATS[ending]
 
 
 def _loaded(recipe: Recipe) -> tuple[Recipe, Backbone]:
@@ -101,30 +102,34 @@ def _loaded(recipe: Recipe) -> tuple[Recipe, Backbone]:
     return recipe.changed(weights_digest=backbone.digest), backbone
 
 
-def _dream_one(source: str, target: Path, recipe: Recipe, backbone: Backbone) -> None:
-    from raydream import cards, codec, storage
+def _dream_one(source: str, target: str, recipe: Recipe, backbone: Backbone) -> None:
+    from raydream import cards, storage
 
     data = storage.read(source, what="image")
     id = PurePosixPath(source).name
-    image = _decoded(data, recipe)
     seed = recipe.seed_of(id)
-    result = _with_progress(image, recipe, backbone, seed, id)
-    inside = cards.inside(recipe, id, seed, hashlib.sha256(data).hexdigest())
-    picture = codec.encode(result, codec.FORMATS[target.suffix.lower()], inside)
-    try:
-        storage.Folder(str(target.parent)).write(target.name, picture)
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
+    result = _with_progress(_decoded(data, recipe.size), recipe, backbone, seed, id)
+    _write(target, result, cards.inside(recipe, id, seed, hashlib.sha256(data).hexdigest()))
     print(target)
 
 
-def _decoded(data: bytes, recipe: Recipe) -> Any:
+def _write(target: str, image: Any, inside: dict[str, Any]) -> None:
+    from raydream import codec, storage
+
+    try:
+        picture = codec.encode(image, _picture_format(target), inside)
+    except ValueError as error:
+        raise UsageError(f"{target}: {error}") from error
+    storage.write(target, picture)
+
+
+def _decoded(data: bytes, size: Any = None) -> Any:
     from raydream import codec
 
     try:
-        return codec.fit(codec.decode(data), recipe.size)
-    except codec.UnreadableImage as error:
-        raise UsageError(str(error)) from error
+        return codec.fit(codec.decode(data), size)
+    except (ValueError, MemoryError) as error:
+        raise UsageError(str(error) or "not enough memory") from error
 
 
 def _with_progress(image: Any, recipe: Recipe, backbone: Backbone, seed: int, title: str) -> Any:
@@ -137,7 +142,7 @@ def _with_progress(image: Any, recipe: Recipe, backbone: Backbone, seed: int, ti
     sizes = engine.usable_sizes(image.shape[0], image.shape[1], recipe, backbone)
     pixels = sum(h * w * recipe.steps_of(i, len(sizes)) for i, (h, w) in enumerate(sizes))
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     step = None
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=pixels)
@@ -157,13 +162,14 @@ def layers(
     """List the layers of a backbone that can be dreamed of."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from raydream import backbones, storage
 
     commands.import_tensorflow_quietly()
-    table = Table("layer", "channels", "stride", "sees", title=backbone)
+    table = Table("layer", "channels", "stride", "sees", title=Text(backbone))
     for name, channels, field in backbones.describe(storage.fetch(backbone, "backbone")):
-        table.add_row(name, str(channels), f"{field.stride} px", f"{field.width} px")
+        table.add_row(Text(name), str(channels), f"{field.stride} px", f"{field.width} px")
     Console().print(table)
 
 
@@ -181,7 +187,7 @@ def recipes() -> None:
         text = (resources.files("raydream") / "recipes" / f"{name}.yaml").read_text()
         head = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
         console.print(f"[bold]{name}[/]")
-        console.print(f"  {' '.join(head)}\n", highlight=False)
+        console.print(f"  {' '.join(head)}\n", highlight=False, markup=False)
 
 
 @app.command(epilog="Example: raydream inspect dreams")
@@ -223,8 +229,7 @@ def gallery(
 def replay(
     image: Annotated[str, typer.Argument(help="A dream made by raydream.")],
     source: Annotated[
-        str | None,
-        typer.Option(help="Its photograph, or the input folder. Default: beside the dream."),
+        str | None, typer.Option(help="Its photograph, or the input folder. Default: beside the dream.")
     ] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="Write the picture here.")] = None,
     set: Set = None,
@@ -232,25 +237,25 @@ def replay(
     """Make a dream again from what is inside it and its photograph, and compare (exit status 1 if it differs)."""
     import numpy as np
 
-    from raydream import codec, storage
+    from raydream import cards, codec, storage
     from raydream.recipe import Recipe
 
+    if output:
+        _picture_format(output)
     data = storage.read(image, what="dream")
-    inside: Any = codec.read_metadata(data)
-    if inside is None or "recipe" not in inside:
-        raise UsageError(f"{image} has no recipe inside: it was not made by raydream, or lost it")
-    if inside.get("dreamer"):
-        raise UsageError(f"{image} was made by the dreamer {inside['dreamer']}, not by its recipe")
+    inside = cards.found_inside(data, image)
     recipe = Recipe.parse({**inside["recipe"], **commands.changes(set or [])}, where="recipe inside")
+    before = codec.to_uint8(_decoded(data))
     photograph = _source(image, source, inside)
     recipe, backbone = _loaded(recipe)
-    result = _with_progress(_decoded(photograph, recipe), recipe, backbone, inside["seed"], inside["id"])
-    again = codec.to_uint8(result)
+    seed = recipe.seed_of(inside["id"]) if set else inside["seed"]
+    result = _with_progress(_decoded(photograph, recipe.size), recipe, backbone, seed, inside["id"])
+    known = cards.inside(recipe, inside["id"], seed, inside["source_sha256"])
     if output:
-        target = Path(output)
-        picture = codec.encode(again, codec.FORMATS.get(target.suffix.lower(), "png"), inside)
-        storage.Folder(str(target.parent)).write(target.name, picture)
-    before = codec.to_uint8(codec.decode(data))
+        _write(output, result, known)
+    # What a JPEG or WebP loses, the other must have lost too.
+    format: Any = "png" if data.startswith(b"\x89PNG") else "webp" if data[8:12] == b"WEBP" else "jpeg"
+    again = codec.to_uint8(_decoded(codec.encode(result, format, known)))
     if before.shape != again.shape:
         print(f"differs: {before.shape[1]}x{before.shape[0]} then, {again.shape[1]}x{again.shape[0]} now")
         return commands.FAILED
@@ -263,11 +268,10 @@ def _source(image: str, source: str | None, inside: dict[str, Any]) -> bytes:
     """The bytes of a dream's photograph, checked against the digest inside the dream."""
     from raydream import storage
 
-    place = source or str(PurePosixPath(image).parent)
-    if "://" not in place and Path(place).is_file():
-        data = storage.read(place, what="photograph")
-    else:
-        data = storage.read(f"{place.rstrip('/')}/{inside['id']}", what="photograph")
+    place = source or os.path.dirname(image) or "."
+    if "://" in place or not Path(place).is_file():
+        place = f"{place.rstrip('/')}/{inside['id']}"
+    data = storage.read(place, what="photograph")
     if hashlib.sha256(data).hexdigest() != inside["source_sha256"]:
         raise UsageError(f"{place} is not the photograph {inside['id']} that was dreamed: its digest differs")
     return data
@@ -289,9 +293,7 @@ def scenery(
 
 
 @app.callback(invoke_without_command=True)
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
-) -> None:
+def _root(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
     if version:
         print(__version__)
         raise typer.Exit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,11 +19,19 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs a command line and exits; whatever the user can mend is one line on stderr and status 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names may have bytes that are no text
     try:
         status = app(args=arguments, prog_name=name, standalone_mode=False)
-    except (UsageError, typer.TyperException) as error:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read our output wants no more of it; what is left must not fail again when Python flushes it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = FAILED
+    except (UsageError, OSError, typer.TyperException) as error:
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
-        print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+        if message:  # none after the help that a bare command gets
+            print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
         status = USAGE
     except (KeyboardInterrupt, typer.Abort):
         print(f"{name}: interrupted", file=sys.stderr)
@@ -61,7 +70,7 @@ def changes(assignments: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"--set takes key=value, not {assignment!r}")
         try:
             values[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UsageError(f"--set {key}: {text!r} is not YAML") from error
     return values
 
@@ -72,9 +81,10 @@ def options_from(context: typer.Context, file: str | None) -> str | None:
         return None
     from raydream import storage
 
+    data = storage.read(file, what="config")
     try:
-        values = yaml.safe_load(storage.read(file, what="config")) or {}
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(data) or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"config {file} is not YAML: {' '.join(str(error).split())}") from error
     known = {p.name for p in context.command.params if p.name} - {"config", "help"}
     if not isinstance(values, dict):

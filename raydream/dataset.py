@@ -65,10 +65,19 @@ class Plan:
         return cls(**values)
 
     def names(self, ending: str) -> dict[str, str]:
-        """id -> path of its dream: the id with a new ending, or with one more where that would not be unique."""
-        stems = {id: str(PurePosixPath(id).with_suffix(ending)) for id in self.ids}
-        taken = Counter(stems.values())
-        return {id: stem if taken[stem] == 1 else f"{id}{ending}" for id, stem in stems.items()}
+        """id -> path of its dream: the id with a new ending, or with one more where that would not be unique.
+
+        Unique also where upper and lower case are the same, and no path is that of another's folder.
+        """
+        short = {id: str(PurePosixPath(id).with_suffix(ending)) for id in self.ids}
+        uses = Counter(name.casefold() for name in short.values())
+        taken = {str(folder).casefold() for id in self.ids for folder in PurePosixPath(id).parents}
+        taken |= {name for name, count in uses.items() if count > 1}
+        long: dict[str, str] = {}
+        while clashing := [id for id, name in short.items() if id not in long and name.casefold() in taken]:
+            long |= {id: f"{id}{ending}" for id in clashing}
+            taken |= {long[id].casefold() for id in clashing}
+        return short | long
 
     def differences(self, other: Plan) -> list[str]:
         """What the other plan has different, in words; empty if nothing."""
@@ -86,7 +95,9 @@ class Plan:
                 more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
                 found.append(f"{what} in the input: {printable(ids[0])}{more}")
         if not found and self.shards != other.shards:
-            found.append(f"shards: {len(self.shards)} -> {len(other.shards)}")
+            same = len(self.shards) == len(other.shards)
+            number = f"{len(self.shards)} -> {len(other.shards)}"
+            found.append("shards: cut otherwise, since files have changed" if same else f"shards: {number}")
         return found
 
 
@@ -167,20 +178,31 @@ def settle(out: Folder, plan: Plan) -> None:
 
 
 def stored_plan(out: Folder) -> Plan:
-    """The plan of a data set, finished or not; UsageError if there is none."""
+    """The plan of a data set, finished or not; UsageError if there is none that can be read."""
     if not out.exists(PLAN):
         raise UsageError(f"{out.url} is no data set of raydream: it has no {PLAN}")
-    return Plan.parse(out.read(PLAN))
+    try:
+        return Plan.parse(out.read(PLAN))
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{out.url}: its {PLAN} is damaged, or of another version of raydream") from error
 
 
 def done(out: Folder) -> set[int]:
     """Numbers of the shards that have their mark."""
-    return {int(PurePosixPath(name).stem) for name in out.files(MARKS) if name.endswith(".json")}
+    stems = [name.rsplit("/", 1)[-1].removesuffix(".json") for name in out.files(MARKS) if name.endswith(".json")]
+    return {int(stem) for stem in stems if stem.isdecimal()}
 
 
 def marks(out: Folder) -> list[Mark]:
-    """The marks of the finished shards, in order."""
-    return [Mark.parse(out.read(f"{MARKS}/{shard:05d}.json")) for shard in sorted(done(out))]
+    """The marks of the finished shards, in order; UsageError if one cannot be read."""
+    return [_mark(out, f"{MARKS}/{shard:05d}.json") for shard in sorted(done(out))]
+
+
+def _mark(out: Folder, name: str) -> Mark:
+    try:
+        return Mark.parse(out.read(name))
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{out.url}: {name} is damaged: without it, its shard is made again") from error
 
 
 def mark(out: Folder, what: Mark) -> None:

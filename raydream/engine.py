@@ -135,9 +135,14 @@ def gradient_of(images: Any, recipe: Recipe, backbone: Backbone, shifts: Sequenc
 
 
 def measure(images: Images, recipe: Recipe, backbone: Backbone) -> NDArray[np.float64]:
-    """Objective of each image (batch, height, width, 3) as it is, without rolling: shape (batch,)."""
+    """Objective of each image (batch, height, width, 3) as it is, without rolling: shape (batch,).
+
+    Raises:
+        UsageError: the images are too small for the backbone.
+    """
     import tensorflow as tf
 
+    usable_sizes(images.shape[1], images.shape[2], recipe.changed(octaves=1, steps=1), backbone)
     value, _ = _traced(backbone, recipe.objective)
     pieces, totals = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
     source = tf.convert_to_tensor(images, dtype=backbone.dtype)

@@ -35,7 +35,7 @@ def blur(images: Any, sigma: Any) -> Any:
     """Gaussian blur of (batch, height, width, channels); `sigma` in pixels; edges are mirrored."""
     import tensorflow as tf
 
-    sigma = tf.cast(sigma, images.dtype)
+    sigma = tf.convert_to_tensor(sigma, images.dtype)
     shape = tf.shape(images)
     room = tf.minimum(shape[1], shape[2]) - 1
     radius = tf.minimum(tf.cast(tf.math.ceil(3.0 * sigma), tf.int32), room)

@@ -116,7 +116,7 @@ class Recipe:
             raise UsageError(f"unknown recipe {source!r}: {nearest(source, presets())}, or a .yaml file")
         try:
             values = yaml.safe_load(text) or {}
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UsageError(f"recipe {source} is not YAML: {' '.join(str(error).split())}") from error
         if not isinstance(values, Mapping):
             raise UsageError(f"recipe {source} must be a mapping of keys to values")

@@ -176,13 +176,17 @@ def _from_parquet(data: bytes) -> Iterator[Row]:
 
 
 def _tar(rows: Sequence[Row]) -> bytes:
-    """A WebDataset shard: for each row KEY.dream.png, KEY.source.png and KEY.json."""
+    """A WebDataset shard: for each row KEY.dream.png, KEY.source.png and KEY.json.
+
+    No label is "", not null: `datasets` takes the types of a whole data set from its first rows.
+    """
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w") as tar:
         for key, row in enumerate(rows):
             ending = PurePosixPath(row.name).suffix
             members = [(f"{column}{ending}", data) for column, data in _pictures(row)]
-            for extension, data in [*members, ("json", json.dumps(row.facts).encode())]:
+            facts = json.dumps({**row.facts, "label": row.label or ""}).encode()
+            for extension, data in [*members, ("json", facts)]:
                 info = tarfile.TarInfo(f"{key:06d}.{extension}")
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
@@ -199,7 +203,9 @@ def _from_tar(data: bytes) -> Iterator[Row]:
             if kind != "json":
                 pictures[kind] = content
                 continue
-            yield Row(**json.loads(content), dream=pictures["dream"], source=pictures.get("source"))
+            facts = json.loads(content)
+            facts["label"] = facts["label"] or None
+            yield Row(**facts, dream=pictures["dream"], source=pictures.get("source"))
             pictures = {}
 
 

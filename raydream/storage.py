@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import stat
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +21,9 @@ from raydream.errors import UsageError
 if TYPE_CHECKING:
     from raydream.recipe import Recipe
 
+# It logs each error with a traceback before it raises it, and we say it in one line.
+logging.getLogger("gcsfs").addHandler(logging.NullHandler())
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -28,8 +34,8 @@ class Folder:
     @cached_property
     def _place(self) -> tuple[Any, str]:
         try:
-            fs, root = fsspec.core.url_to_fs(self.url)
-        except (ValueError, ImportError, OSError) as error:
+            fs, root = _opened(self.url)
+        except Exception as error:  # each file system has its own errors for what it cannot parse
             raise UsageError(f"URL {self.url!r} cannot be used: {_one_line(error)}") from error
         return fs, root.rstrip("/") or "/"
 
@@ -42,18 +48,25 @@ class Folder:
         return isinstance(self._place[0], LocalFileSystem)
 
     def files(self, below: str = "") -> dict[str, int]:
-        """Names of all files below a name -> size in bytes (0 where it is not known); empty if there is none."""
+        """Names of all files below a name -> size in bytes (0 where it is not known); empty if there is none.
+
+        In this machine's file system, links to folders are followed, but not in circles; pipes and devices are left
+        out. What cannot be looked into is named like a file, so that it is not passed over without a word.
+        """
         fs, _ = self._place
         start = self._path(below)
         prefix = len(self._path("x")) - 1
         try:
+            if self.local:
+                return {path[prefix:]: size for path, size in sorted(_local_files(start))}
             fs.invalidate_cache()
             found = fs.find(start, detail=True)
         except FileNotFoundError:
             return {}
         except Exception as error:  # each file system has its own errors for what cannot be listed
             raise UsageError(f"{self.url} cannot be listed: {_one_line(error)}") from error
-        return {path[prefix:]: int(info.get("size") or 0) for path, info in found.items()}
+        # A place that is itself a file is listed as holding itself, under no name.
+        return {path[prefix:]: int(info.get("size") or 0) for path, info in found.items() if path[prefix:]}
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -74,11 +87,15 @@ class Folder:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{uuid.uuid4().hex}.partial")
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     def remove_partial(self) -> None:
         """Removes what writers that were killed left behind."""
@@ -87,10 +104,41 @@ class Folder:
                 Path(self._path(name)).unlink(missing_ok=True)
 
 
+def _opened(url: str) -> tuple[Any, str]:
+    """The file system and the path in it. Without :// it is a path here, whatever characters are in it."""
+    if "://" in url:
+        fs, path = fsspec.core.url_to_fs(url)
+        return fs, path
+    return LocalFileSystem(), os.path.join(os.getcwd(), os.path.expanduser(url))
+
+
+def _local_files(root: str) -> Iterator[tuple[str, int]]:
+    folders = [(root, [os.stat(root)])]
+    while folders:
+        folder, chain = folders.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:
+            if folder == root:
+                raise
+            yield folder, 0
+            continue
+        for entry in entries:
+            try:
+                info = entry.stat()
+            except OSError:  # a link to nowhere
+                yield entry.path, 0
+                continue
+            if stat.S_ISREG(info.st_mode):
+                yield entry.path, info.st_size
+            elif stat.S_ISDIR(info.st_mode) and not any(os.path.samestat(info, above) for above in chain):
+                folders.append((entry.path, [*chain, info]))
+
+
 def read(url: str, what: str = "file") -> bytes:
     """The bytes at a path or URL; UsageError if there are none."""
     try:
-        fs, path = fsspec.core.url_to_fs(url)
+        fs, path = _opened(url)
         data: bytes = fs.cat_file(path)
         return data
     except FileNotFoundError as error:
@@ -99,15 +147,29 @@ def read(url: str, what: str = "file") -> bytes:
         raise UsageError(f"{what} {url} cannot be read: {_one_line(error)}") from error
 
 
+def write(url: str, data: bytes) -> None:
+    """Writes a file to a path or URL, as `Folder.write`; UsageError if that cannot be."""
+    folder, slash, name = url.rpartition("/")
+    try:
+        Folder(f"{folder}{slash}" or ".").write(name, data)
+    except Exception as error:  # each file system has its own errors
+        raise UsageError(f"{url} cannot be written: {_one_line(error)}") from error
+
+
 def fetch(url: str, what: str = "file") -> str:
     """A local path with the contents of a URL, kept in $RAYDREAM_CACHE; a path is given back as it is."""
     if "://" not in url:
         return url
     home = os.environ.get("RAYDREAM_CACHE") or Path.home() / ".cache" / "raydream"
-    name = f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{url.rstrip('/').rsplit('/', 1)[-1]}"
+    last = (url.partition("?")[0] if url.startswith("http") else url).rstrip("/").rsplit("/", 1)[-1]
+    name = f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{last[-80:]}"
     cache = Folder(str(Path(home).expanduser()))
     if not cache.exists(name):
-        cache.write(name, read(url, what))
+        data = read(url, what)
+        try:
+            cache.write(name, data)
+        except OSError as error:
+            raise UsageError(f"{what} {url} cannot be kept: {_one_line(error)} (see $RAYDREAM_CACHE)") from error
     return str(Path(cache.url) / name)
 
 

@@ -217,7 +217,7 @@ def odd_photos(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     good: dict[str, tuple[Image.Image, dict[str, Any]]] = {
         "sixteen.png": (Image.fromarray(np.full((100, 100), 40_000, np.uint16)), {}),
         "print.jpg": (red.convert("CMYK"), {}),
-        "palette.gif": (red.convert("P"), {"save_all": True, "append_images": [Image.new("P", (100, 120))]}),
+        "palette.gif": (red.quantize(4), {"save_all": True, "append_images": [Image.new("P", (100, 120))]}),
         "glass.png": (Image.new("RGBA", (100, 100), (255, 0, 0, 0)), {}),
         "wide name ü 日本 #1 100% a::b [x].png": (red, {}),
         "noending": (red, {"format": "PNG"}),
@@ -318,7 +318,7 @@ def environment(ray_folder: str) -> dict[str, str]:
 def slow_recipe(tiny_recipe: Recipe, tmp_path: Path) -> Path:
     """A recipe file that takes a good while an image, so that there is a middle to be killed in."""
     path = tmp_path / "slow.yaml"
-    path.write_text(tiny_recipe.changed(steps=100).dump())
+    path.write_text(tiny_recipe.changed(steps=60).dump())
     return path
 
 

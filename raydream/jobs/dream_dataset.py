@@ -192,14 +192,10 @@ def _say(text: str) -> None:
 
 
 def _dry_run(options: Options) -> None:
-    commands.import_tensorflow_quietly()
-    import tensorflow as tf
+    from raydream.jobs.estimate import as_an_actor, estimate
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)  # as an actor has
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    as_an_actor()
     options, plan = prepared(options)
-    from raydream.jobs.estimate import estimate
-
     largest = max(map(len, plan.shards))
     _say(f"input    {options.input}: {len(plan.ids)} images, {len(plan.passed_over)} other files passed over")
     shape = f"{len(plan.shards)} shards of up to {largest} images"

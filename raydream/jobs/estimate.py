@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
-from raydream import codec, engine, storage
+from raydream import codec, commands, engine, storage
 from raydream.backbones import load_for
 from raydream.dataset import Plan
 from raydream.errors import UsageError
@@ -14,6 +15,16 @@ from raydream.recipe import Recipe
 from raydream.storage import Folder
 
 _PROBE_STEPS = 4  # the first one, which traces, is not counted
+
+
+def as_an_actor() -> None:
+    """Gives this process one thread, as an actor has, if TensorFlow has not started yet."""
+    commands.import_tensorflow_quietly()
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def estimate(plan: Plan, recipe: Recipe) -> str:

@@ -20,6 +20,7 @@ import ray
 from numpy.typing import NDArray
 
 from raydream import cards, codec, dataset, shards
+from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from raydream.shards import Failure, Format, Mark, Row
 from raydream.storage import Folder, with_local_files
@@ -161,7 +162,15 @@ class Dream:
             # A batch may be too much, or one of its images: alone each gets its own verdict.
             if len(batch) > 1:
                 return [item for one in batch for item in self._batch([one])]
-            return [batch[0].failed("dream", str(error) or type(error).__name__)]
+            return [batch[0].failed("dream", _reason(error))]
+
+
+def _reason(error: Exception) -> str:
+    """Our own errors as they are; of others their kind and the last line, where TensorFlow says what was wrong."""
+    if isinstance(error, UsageError):
+        return str(error)
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"
 
 
 def _batches(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
