@@ -76,7 +76,7 @@ def _targets(images: list[str], output: str) -> dict[str, str]:
         return {images[0]: output}
     folder = os.path.join(output, "").removeprefix("./")
     targets: dict[str, str] = {}
-    for image in images:
+    for image in dict.fromkeys(images):
         stem = f"{folder}{PurePosixPath(image).stem}-dream"
         names = (f"{stem}{number}.png" for number in ("", *(f"-{n}" for n in range(2, 2 * len(images) + 2))))
         free = (name for name in names if name not in targets.values() and Path(name).resolve() not in sources)

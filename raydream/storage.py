@@ -153,7 +153,8 @@ def write(url: str, data: bytes) -> None:
     try:
         Folder(f"{folder}{slash}" or ".").write(name, data)
     except Exception as error:  # each file system has its own errors
-        raise UsageError(f"{url} cannot be written: {_one_line(error)}") from error
+        reason = getattr(error, "strerror", None) or _one_line(error)
+        raise UsageError(f"{url} cannot be written: {reason}") from error
 
 
 def fetch(url: str, what: str = "file") -> str:

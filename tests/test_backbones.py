@@ -156,18 +156,11 @@ def test_a_download_that_fails_says_what_to_do():
 
 
 @pytest.mark.real_weights
-def test_the_real_weights_give_what_trained_networks_give(inception, weights):
-    """Trained features are sparse and of a known size (seed/NOTES.md); untrained ones are not."""
-    assert inception.layers == ("mixed3", "mixed5")
-    assert (inception.channels("mixed3"), inception.channels("mixed5")) == (768, 768)
-    assert load_backbone("inception_v3", ["mixed3", "mixed5"], weights=weights).digest == inception.digest
-
-
-@pytest.mark.real_weights
 def test_photographs_activate_the_real_network_as_measured(inception, photographs):
     """Means over ordinary photographs: 0.47 at mixed3 and 0.20 at mixed5 (seed/NOTES.md)."""
     from raydream import codec
 
+    assert (inception.channels("mixed3"), inception.channels("mixed5")) == (768, 768)
     images = [codec.fit(codec.decode(path.read_bytes()), (224, 224)) for path in photographs[::80]]
     found = [float(np.mean(plane)) for plane in inception.activations(np.stack(images))]
     assert found == pytest.approx([0.47, 0.20], rel=0.25)

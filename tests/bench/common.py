@@ -20,7 +20,7 @@ KFLOP_PER_PIXEL = 161  # of InceptionV3 to mixed5, forward and input gradient, f
 CORES = len(os.sched_getaffinity(0))
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
-# natural-dreams, as the baselines have it; `ours.py` checks that the preset says the same.
+# natural-dreams, as the baselines have it; `Task.recipe` checks that the preset says the same.
 SIZE, RESCALE, BLEND, OCTAVES, STEP_SIZE, TILE = 299, 0.85, 0.15, 3, 0.02, 512
 LAYERS = ("mixed3", "mixed5")
 
@@ -44,6 +44,16 @@ class Task:
     def place(self) -> Path:
         return Path(self.folder)
 
+    def recipe(self) -> Any:
+        """natural-dreams with the task's weights and steps; for processes that may import raydream."""
+        from raydream.recipe import Recipe
+
+        recipe = Recipe.load("natural-dreams", {"weights": self.weights, "steps": self.steps})
+        octaves = [round(SIZE / recipe.octave_scale**i) for i in reversed(range(recipe.octaves))]
+        ours = (recipe.size, octaves, recipe.blend, recipe.step_size, recipe.tile, recipe.objective.layers)
+        assert ours == ((SIZE, SIZE), sizes(), BLEND, STEP_SIZE, TILE, LAYERS), "the baselines dream another recipe"
+        return recipe
+
     def image(self) -> Any:
         """The image of this round: (299, 299, 3)."""
         import numpy as np
@@ -65,12 +75,12 @@ def gflop(steps: int) -> float:
     return sum(side * side for side in sizes()) * steps * KFLOP_PER_PIXEL / 1e6
 
 
-def timed(dream: Callable[[int], Any], steps: int) -> dict[str, Any]:
-    """Seconds of `dream(steps)`, after one step of each octave that is not counted (tracing, first call)."""
+def timed(dream: Callable[[int], Any], steps: int) -> tuple[float, Any]:
+    """Seconds of `dream(steps)` and its result, after one step of each octave uncounted (tracing, first call)."""
     dream(1)
     began = time.perf_counter()
     dreamed = dream(steps)
-    return {"seconds": time.perf_counter() - began, "dream": dreamed}
+    return time.perf_counter() - began, dreamed
 
 
 def main(contender: Callable[[Task], Mapping[str, Any]]) -> None:

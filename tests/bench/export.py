@@ -1,0 +1,86 @@
+"""Lays out what the contenders read: the photographs, and the network for Keras and as plain data for PyTorch."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.bench import common
+
+# Odd and even sizes: what "same" padding and strides do at the edges differs between them.
+PROBES = ((299, 299), (254, 217))
+
+
+@dataclass(frozen=True)
+class Node:
+    """One layer of the Keras graph; `inputs` are positions of the nodes it reads."""
+
+    name: str
+    kind: str
+    inputs: tuple[int, ...]
+    config: dict[str, Any]
+    weights: list[Any]
+
+
+def play(task: common.Task) -> dict[str, Any]:
+    """Fills the task's folder; `round` is the number of photographs."""
+    from raydream import backbones, codec
+
+    (task.place / "photos").mkdir()
+    for name, data in _photos(task.round):
+        (task.place / "photos" / name).write_bytes(data)
+    files = sorted((task.place / "photos").iterdir())
+    images = [codec.fit(codec.decode(f.read_bytes()), (common.SIZE, common.SIZE)) for f in files]
+    np.save(task.place / "images.npy", np.stack(images))
+
+    import keras
+
+    whole = backbones.load_model("inception_v3", task.weights)
+    model = keras.Model(whole.inputs, [whole.get_layer(layer).output for layer in common.LAYERS])
+    model.save(task.place / "network.keras")
+    probes = [_probe(model, images[0][:height, :width][None]) for height, width in PROBES]
+    (task.place / "network.pickle").write_bytes(pickle.dumps((_nodes(model), probes)))
+    return {"photos": len(files), "source": "photographs" if _folder().is_dir() else "raydream.scenery"}
+
+
+def _folder() -> Path:
+    return common.SHARED / "images" / "photos"
+
+
+def _photos(count: int) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of so many photographs spread over the folder, or of generated scenes where there is none."""
+    from raydream import codec, scenery
+
+    if not _folder().is_dir():
+        for name, image in scenery.collection(count):
+            yield name.replace("/", "-"), codec.encode(image)
+        return
+    files = sorted(_folder().iterdir())
+    for index in range(count):
+        file = files[index * len(files) // count]
+        yield file.name, file.read_bytes()
+
+
+def _nodes(model: Any) -> list[Node]:
+    """The layers in an order in which each comes after those it reads."""
+    places: dict[int, int] = {}
+    nodes = []
+    for layer in model.operations:
+        node = layer._inbound_nodes[0]
+        inputs = tuple(places[id(tensor)] for tensor in node.input_tensors)
+        places[id(node.output_tensors[0])] = len(nodes)
+        nodes.append(Node(layer.name, type(layer).__name__, inputs, layer.get_config(), layer.get_weights()))
+    return nodes
+
+
+def _probe(model: Any, image: Any) -> tuple[Any, list[Any]]:
+    return image, [np.asarray(plane) for plane in model(image, training=False)]
+
+
+if __name__ == "__main__":
+    common.main(play)

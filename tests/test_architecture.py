@@ -1,0 +1,142 @@
+"""architecture: who may import what, and how soon the command line answers."""
+
+import ast
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "raydream"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+CORE = {
+    "backbones", "engine", "errors", "folding", "geometry", "gradients", "metrics", "objectives", "pyramid", "recipe",
+    "tiles",
+}  # fmt: skip
+HEAVY = {"keras", "ray", "tensorflow"}
+
+
+def name_of(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def is_core(path):
+    return name_of(path) in CORE or name_of(path).startswith(("models.", "training."))
+
+
+def type_checking(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def imports(tree, deep=True):
+    """Dotted names that a module imports: anywhere, or (not `deep`) when it is itself imported."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where a name comes from"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif deep or not (isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or type_checking(node)):
+            yield from imports(node, deep)
+
+
+def roots(path, deep=True):
+    return {name.split(".")[0] for name in imports(ast.parse(path.read_text()), deep)}
+
+
+def test_the_walk_sees_what_it_should():
+    tree = ast.parse(
+        "import a\n"
+        "if TYPE_CHECKING:\n import b\n"
+        "if x:\n from c.d import e\n"
+        "def f():\n import g\n"
+        "class C:\n import h\n"
+        "try:\n import i\nexcept ImportError:\n import j\n"
+    )
+    assert set(imports(tree, deep=False)) == {"a", "c.d.e", "h", "i", "j"}
+    assert set(imports(tree)) == {"a", "b", "c.d.e", "g", "h", "i", "j"}
+
+
+def test_the_core_is_all_there():
+    assert {name_of(path) for path in MODULES} >= CORE
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if is_core(path)], ids=name_of)
+def test_core_knows_no_ray_and_no_urls(path):
+    assert not roots(path) & {"ray", "fsspec", "gcsfs", "pyarrow", "typer", "rich", "PIL"}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if is_core(path)], ids=name_of)
+def test_core_imports_only_core(path):
+    """But for `Recipe.load`, which reads its file through `storage` when it is called."""
+    mine = {name for name in imports(ast.parse(path.read_text())) if name.split(".")[0] == "raydream"}
+    used = {name.split(".")[1] for name in mine}
+    assert used <= CORE | {"models", "training"} | ({"storage"} if name_of(path) == "recipe" else set())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_jobs_import_ray(path):
+    assert name_of(path).startswith("jobs.") or "ray" not in roots(path)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_heavy_libraries_load_inside_functions(path):
+    """Jobs' helpers may import Ray as they load: what can be run itself (and asked for --help) may not."""
+    allowed = {"ray"} if name_of(path).startswith("jobs.") and "__main__" not in path.read_text() else set()
+    assert not roots(path, deep=False) & HEAVY - allowed
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_recipe_knows_pydantic(path):
+    assert name_of(path) == "recipe" or "pydantic" not in roots(path)
+
+
+def loaded_by(code):
+    """Top names of the modules that are loaded after some code has run in a fresh Python."""
+    code += "\nimport sys; print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_importing_raydream_imports_nothing_heavy():
+    loaded = loaded_by("import raydream; dir(raydream)")
+    assert "raydream" in loaded
+    assert not loaded & (HEAVY | {"numpy", "pydantic", "yaml"})
+
+
+def test_public_names_load_when_they_are_asked_for():
+    import raydream
+
+    for name in raydream.__all__:
+        assert getattr(raydream, name).__name__ == name
+    with pytest.raises(AttributeError, match="nothing"):
+        raydream.nothing  # noqa: B018
+
+
+def test_loading_a_recipe_imports_no_tensorflow():
+    assert not loaded_by("import raydream; raydream.Recipe.load('natural-dreams')") & HEAVY
+
+
+HELP = (
+    "import sys; sys.argv = ['raydream', '--help']\nfrom raydream.cli import main\ntry: main()\nexcept SystemExit: pass"
+)
+
+
+def test_help_imports_nothing_heavy():
+    loaded = loaded_by(HELP)
+    assert "typer" in loaded
+    assert not loaded & (HEAVY | {"pydantic", "pyarrow", "fsspec", "numpy"})
+
+
+def test_help_answers_in_under_half_a_second():
+    """In seconds of work, median of three: a machine that is busy otherwise takes longer by the clock."""
+    seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-m", "raydream", "--help"], capture_output=True, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert "Usage: raydream" in done.stdout
+    assert statistics.median(seconds) < 0.5
