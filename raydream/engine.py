@@ -55,7 +55,9 @@ class Step:
 
 def dream(images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int]) -> Images:
     """Dreams a batch of images: arguments as `dream_steps`, the result shaped as `images`."""
-    (last,) = deque(dream_steps(images, recipe, backbone, seeds), maxlen=1)
+    steps = dream_steps(images, recipe, backbone, seeds)
+    del images  # if the caller keeps none either, a large image costs one copy less
+    (last,) = deque(steps, maxlen=1)
     return last.images
 
 
@@ -78,14 +80,17 @@ def dream_steps(images: Images, recipe: Recipe, backbone: Backbone, seeds: Seque
     import tensorflow as tf
 
     _check(images, seeds)
-    source = tf.convert_to_tensor(images, dtype=backbone.dtype)
     sizes = usable_sizes(images.shape[1], images.shape[2], recipe, backbone)
+    source = tf.convert_to_tensor(images, dtype=backbone.dtype)
+    del images  # large images: hold no copy longer than it is needed
     ascend = _ascend(recipe.step_rule, recipe.smoothing, recipe.chroma, backbone.dtype)
     randoms = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
     dreams = None
     for octave, size in enumerate(sizes):
         steps = recipe.steps_of(octave, len(sizes))
         dreams = pyramid.start(source, size, dreams, recipe.carry, recipe.blend)
+        if octave == len(sizes) - 1:
+            del source
         for step in range(steps):
             shifts = [(int(r.integers(size[0])), int(r.integers(size[1]))) for r in randoms]
             gradient, value = gradient_of(dreams, recipe, backbone, shifts)
@@ -124,13 +129,13 @@ def gradient_of(images: Any, recipe: Recipe, backbone: Backbone, shifts: Sequenc
         gradient, value = ascent(rolled, pieces[0].crops, totals)
     else:
         # In place, so that a large image costs one more copy and not one for each tile.
-        whole, value = tf.Variable(tf.zeros_like(rolled)), 0.0
+        whole, value = tf.Variable(tf.zeros(rolled.shape, rolled.dtype)), 0.0
         for piece in pieces:
             part, part_value = ascent(rolled[piece.window], piece.crops, totals)
             whole[piece.window].assign(whole[piece.window] + part)
             value = value + part_value
-        del rolled, part
         gradient = whole.value()
+        del whole, rolled, part
     return tiles.roll(gradient, [(-rows, -columns) for rows, columns in shifts]), value
 
 
@@ -200,7 +205,7 @@ def _ascend(rule: gradients.StepRule, smoothing: float, chroma: float, dtype: st
 def _check(images: Images, seeds: Sequence[int]) -> None:
     if images.ndim != 4 or images.shape[-1] != 3 or not images.size:
         raise UsageError(f"images must be (batch, height, width, 3), not {images.shape}")
-    if not np.issubdtype(images.dtype, np.floating) or not np.abs(images).max() <= 1.0 + 1e-6:
+    if not np.issubdtype(images.dtype, np.floating) or not (images.min() >= -1.000001 and images.max() <= 1.000001):
         raise UsageError("images must be floating point in [-1, 1]: see codec.decode and codec.from_uint8")
     if len(seeds) != len(images):
         raise UsageError(f"{len(images)} images need as many seeds, not {len(seeds)}")

@@ -15,7 +15,10 @@ def sizes(height: int, width: int, octaves: int, octave_scale: float) -> list[Si
 
 
 def resize(images: Any, size: Size) -> Any:
-    """Resizes (batch, height, width, 3) in float: Lanczos when it shrinks (antialiased), bicubic when it grows."""
+    """Resizes (batch, height, width, 3) in float: Lanczos when it shrinks (antialiased), bicubic when it grows.
+
+    Both overshoot the range at edges a little: `start` clips.
+    """
     import tensorflow as tf
 
     height, width = images.shape[1:3]
@@ -23,7 +26,7 @@ def resize(images: Any, size: Size) -> Any:
         return images
     shrinks = size[0] * size[1] < height * width
     resized = tf.image.resize(images, size, "lanczos3" if shrinks else "bicubic", antialias=shrinks)
-    return tf.clip_by_value(tf.cast(resized, images.dtype), -1.0, 1.0)
+    return tf.cast(resized, images.dtype)
 
 
 def start(source: Any, size: Size, dream: Any | None, carry: Carry, blend: float) -> Any:
@@ -39,11 +42,13 @@ def start(source: Any, size: Size, dream: Any | None, carry: Carry, blend: float
     """
     import tensorflow as tf
 
-    here = resize(source, size)
     if dream is None:
-        return here
-    enlarged = resize(dream, size)
+        return tf.clip_by_value(resize(source, size), -1.0, 1.0)
+    # In this order, so that few copies of a large image are alive at once.
+    image = resize(source, size)
     if carry == "blend":
-        return blend * here + (1.0 - blend) * enlarged
-    lost = here - resize(resize(source, tuple(dream.shape[1:3])), size)
-    return tf.clip_by_value(enlarged + lost, -1.0, 1.0)
+        image = blend * image + (1.0 - blend) * resize(dream, size)
+    else:
+        image = image - resize(resize(source, (dream.shape[1], dream.shape[2])), size)
+        image += resize(dream, size)
+    return tf.clip_by_value(image, -1.0, 1.0)

@@ -25,13 +25,19 @@ def test_resize_to_the_same_size_changes_nothing():
 
 @pytest.mark.parametrize("size", [(10, 15), (41, 64), (10, 90)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_resize_keeps_flat_images_type_and_range(size, dtype):
+def test_resize_keeps_flat_images_and_type(size, dtype):
     images = np.full((2, 20, 30, 3), 0.7, dtype)
     resized = pyramid.resize(images, size).numpy()
     assert (resized.shape, resized.dtype) == ((2, *size, 3), np.dtype(dtype))
     np.testing.assert_allclose(resized, 0.7, atol=1e-5)
-    edges = np.where(random_images(20, 30) > 0, 1.0, -1.0).astype(dtype)
-    assert np.abs(pyramid.resize(edges, size)).max() <= 1.0
+
+
+@pytest.mark.parametrize("carry", ["blend", "detail"])
+def test_an_octave_starts_within_the_range(carry):
+    edges = np.where(random_images(40, 52) > 0, 1.0, -1.0).astype("float32")
+    assert np.abs(pyramid.resize(edges, (30, 39))).max() > 1.0  # the filters overshoot
+    for dream in (None, edges[:, :20, :26]):
+        assert np.abs(pyramid.start(edges, (30, 39), dream, carry, 0.15)).max() <= 1.0
 
 
 def test_shrinking_is_antialiased():
@@ -45,14 +51,14 @@ def test_the_first_octave_starts_from_the_photograph():
     source = random_images(40, 52)
     for carry in ("blend", "detail"):
         first = pyramid.start(source, (20, 26), None, carry, 0.15)
-        np.testing.assert_array_equal(first, pyramid.resize(source, (20, 26)))
+        np.testing.assert_array_equal(first, np.clip(pyramid.resize(source, (20, 26)), -1, 1))
 
 
 def test_blend():
     source, dream = random_images(40, 52), random_images(20, 26, seed=1)
     found = pyramid.start(source, (30, 39), dream, "blend", 0.15)
     expected = 0.15 * pyramid.resize(source, (30, 39)) + 0.85 * pyramid.resize(dream, (30, 39))
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(found, np.clip(expected, -1, 1), atol=1e-6)
 
 
 def test_blend_of_one_is_the_photograph_and_of_none_the_dream():

@@ -209,9 +209,9 @@ def _ascent(recipe: Recipe) -> Callable[[list[Item]], list[Item]]:
 
     def dream(batch: list[Item]) -> list[Item]:
         began = time.monotonic()
-        images = _images(batch)
-        before = engine.measure(images, recipe, backbone)
-        dreams = engine.dream(images, recipe, backbone, [recipe.seed_of(i.id) for i in batch])
+        seeds = [recipe.seed_of(item.id) for item in batch]
+        before = engine.measure(_images(batch), recipe, backbone)
+        dreams = engine.dream(_images(batch), recipe, backbone, seeds)
         after = engine.measure(dreams, recipe, backbone)
         seconds = (time.monotonic() - began) / len(batch)
         return [
