@@ -62,6 +62,17 @@ class Task:
         return np.array(images[self.round % len(images)])
 
 
+@dataclass(frozen=True)
+class Node:
+    """One layer of the Keras graph, for PyTorch; `inputs` are positions of the nodes it reads."""
+
+    name: str
+    kind: str
+    inputs: tuple[int, ...]
+    config: dict[str, Any]
+    weights: list[Any]
+
+
 def sizes() -> list[int]:
     """Sides of the octaves, smallest first: 216, 254, 299."""
     sides = [SIZE]

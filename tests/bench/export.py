@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.bench import common
+from tests.bench.common import Node
 
 # Odd and even sizes: what "same" padding and strides do at the edges differs between them.
 PROBES = ((299, 299), (254, 217))
-
-
-@dataclass(frozen=True)
-class Node:
-    """One layer of the Keras graph; `inputs` are positions of the nodes it reads."""
-
-    name: str
-    kind: str
-    inputs: tuple[int, ...]
-    config: dict[str, Any]
-    weights: list[Any]
 
 
 def play(task: common.Task) -> dict[str, Any]:

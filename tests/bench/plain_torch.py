@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from tests.bench import common
-from tests.bench.common import BLEND, RESCALE, STEP_SIZE, TILE
-from tests.bench.export import Node
+from tests.bench.common import BLEND, RESCALE, STEP_SIZE, TILE, Node
 
 TOLERANCE = 1e-4  # of the largest activation
 
