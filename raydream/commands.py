@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import typer
 import yaml
 
-from raydream.errors import UsageError, nearest
+from raydream.errors import UsageError, WorkError, nearest
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -33,6 +33,9 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
         if message:  # none after the help that a bare command gets
             print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
         status = USAGE
+    except WorkError as error:
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        status = FAILED
     except (KeyboardInterrupt, typer.Abort):
         print(f"{name}: interrupted", file=sys.stderr)
         status = INTERRUPTED

@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend."""
+"""The errors that end a command: each is one line, without a traceback."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 class UsageError(ValueError):
     """What was asked for cannot be done; the message is one line that says what would be right."""
+
+
+class WorkError(RuntimeError):
+    """The work was asked for rightly and could not be done; what is finished is kept."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -135,6 +135,11 @@ def _local_files(root: str) -> Iterator[tuple[str, int]]:
                 folders.append((entry.path, [*chain, info]))
 
 
+def absolute(url: str) -> str:
+    """A path that means the same in every folder of this machine; other URLs as they are."""
+    return url if "://" in url else os.path.abspath(url)
+
+
 def read(url: str, what: str = "file") -> bytes:
     """The bytes at a path or URL; UsageError if there are none."""
     try:

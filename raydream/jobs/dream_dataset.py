@@ -13,38 +13,19 @@ import pickle
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from raydream import codec, commands, dataset, storage
+from raydream import commands, dataset
 from raydream.dataset import Plan
-from raydream.errors import UsageError, nearest
+from raydream.errors import UsageError, WorkError
+from raydream.jobs.options import Options, prepared
 from raydream.progress import Progress
 from raydream.recipe import Recipe
 from raydream.shards import FORMATS
 from raydream.storage import Folder
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The job's options; see `--help`. `actors` is (fewest, most); 0 most means one for each device."""
-
-    input: str
-    output: str
-    recipe: Recipe
-    dreamer: str | None = None
-    shard_size: int | None = None
-    actors: tuple[int, int] = (0, 0)
-    gpus_per_actor: float | None = None
-    batch_size: int | None = None
-    format: str = "parquet"
-    picture: str = "png"
-    keep_source: bool = False
-    limit: int | None = None
-    max_failures: float = 0.05
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -55,6 +36,7 @@ def run(options: Options) -> dict[str, Any]:
 
     Raises:
         UsageError: something is asked that cannot be.
+        WorkError: the cluster cannot do it.
         KeyboardInterrupt: on SIGINT or SIGTERM; finished shards stay.
     """
     began = time.monotonic()
@@ -82,55 +64,6 @@ def run(options: Options) -> dict[str, Any]:
     return manifest
 
 
-def prepared(options: Options) -> tuple[Options, Plan]:
-    """The plan, and the options with their recipe checked and the digest of its weights filled in.
-
-    Raises:
-        UsageError: nothing to dream, or nothing to dream it with.
-    """
-    if options.format not in FORMATS:
-        raise UsageError(f"unknown format {options.format!r}: {nearest(options.format, FORMATS)}")
-    if f".{options.picture}" not in codec.FORMATS:
-        endings = [ending[1:] for ending in codec.FORMATS]
-        raise UsageError(f"unknown picture {options.picture!r}: {nearest(options.picture, endings)}")
-    source = Folder(options.input)
-    plan = dataset.make_plan(source, codec.IMAGE_ENDINGS, options.shard_size, options.limit)
-    recipe = options.recipe.changed(weights_digest=_weights_digest(options))
-    settings = {
-        "recipe": recipe.digest,
-        "weights": recipe.weights_digest,
-        "dreamer": options.dreamer,
-        "format": options.format,
-        "picture": options.picture,
-        "keep_source": options.keep_source,
-        "batch_size": options.batch_size or (8 if options.gpus_per_actor else 1),
-        "shard_size": options.shard_size,
-        "limit": options.limit,
-    }
-    return replace(options, recipe=recipe), replace(plan, settings=settings, recipe=recipe.as_dict())
-
-
-def _weights_digest(options: Options) -> str:
-    commands.import_tensorflow_quietly()
-    import tensorflow as tf
-
-    from raydream import backbones
-
-    # The driver only looks at the network: the devices are the actors'.
-    tf.config.set_visible_devices([], "GPU")
-    if options.dreamer:
-        path = storage.fetch(options.dreamer, "dreamer")
-        return backbones.digest_of(backbones.load_keras(path, what="dreamer"))
-    digest: str = _backbone(options.recipe).digest
-    return digest
-
-
-def _backbone(recipe: Recipe) -> Any:
-    from raydream.backbones import load_for
-
-    return load_for(storage.with_local_files(recipe))
-
-
 def _dream(options: Options, plan: Plan, todo: Sequence[int]) -> None:
     """Runs the three stages over the shards that are left."""
     import ray
@@ -143,7 +76,7 @@ def _dream(options: Options, plan: Plan, todo: Sequence[int]) -> None:
         for result in _pipeline(options, plan, todo).iter_rows():
             progress.advance(result["images"] + result["failures"], result["failures"])
     except ray.exceptions.RayError as error:
-        raise UsageError(f"the dream actors cannot work: {cluster.cause(error)}") from error
+        raise WorkError(f"the cluster cannot do it: {cluster.cause(error)}") from error
     finally:
         progress.close()
 
