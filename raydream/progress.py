@@ -51,7 +51,7 @@ class Progress:
         parts = [f"{self.done:,} of {self.total:,} {self.unit}"]
         since, before = self._first or (0.0, self.done)
         elapsed = self._clock() - since
-        if self.done > before and elapsed > 0:
+        if self.done > before and elapsed >= 1.0:  # below that it is chance
             rate = (self.done - before) / elapsed
             parts.append(f"{rate:.3g} {self.unit}/s")
             if self.done < self.total:

@@ -230,8 +230,9 @@ def test_photographs_of_one_name_get_dreams_of_their_own_and_no_photograph_is_ov
     assert (code, err) == (0, "")
     assert out.split() == [f"cat-dream-{n}.png" for n in (2, 3, 4, 5)] + ["cat-dream-dream.png"]
     assert Path("cat-dream.png").read_bytes() == Path("dog.png").read_bytes()
-    sources = [cards.found_inside(Path(name).read_bytes(), "")["source_sha256"] for name in out.split()]
-    assert sources[0] != sources[1] == sources[4]
+    inside = [cards.found_inside(Path(name).read_bytes(), "") for name in out.split()]
+    assert [i["id"] for i in inside] == ["cat.jpg", "cat.jpg", "cat.jpg", "cat.png", "cat-dream.png"]
+    assert inside[0]["source_sha256"] != inside[1]["source_sha256"] == inside[4]["source_sha256"]
 
 
 def test_photographs_may_have_any_name(cli: Cli, here: Path) -> None:

@@ -248,11 +248,13 @@ def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing_else(tmp_path:
     assert out.read("x") == b"old"
 
 
-def test_remove_partial_has_nothing_to_do_elsewhere() -> None:
-    out = Folder("memory://storage-partial")
-    out.write("x.partial", b"an object is whole: this one is somebody's")
+def test_remove_partial_has_nothing_to_do_elsewhere_and_does_nothing_here(tmp_path: Path) -> None:
+    out = Folder(f"memory:/{tmp_path}")
+    for folder in (out, Folder(str(tmp_path))):
+        folder.write("x.partial", b"an object is whole: this one is somebody's")
     out.remove_partial()
     assert out.exists("x.partial")
+    assert (tmp_path / "x.partial").exists()
 
 
 # ---- one file by URL

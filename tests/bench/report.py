@@ -78,7 +78,7 @@ def table(result: Mapping[str, Any]) -> str:
             "",
             f"machine   {about['machine']}; {about['versions']}",
             f"recipe    natural-dreams, {common.SIZE}x{common.SIZE}, {about['steps']} steps an octave: "
-            f"{result['gflop'] / 1000:.2f} TFLOP an image ({common.KFLOP_PER_PIXEL} kFLOP a pixel and step)",
+            f"{result['gflop'] / 1000:.2f} TFLOP an image",
             f"images    {about['photos']} {about['source']}; medians of {about['rounds']} rounds",
             "",
             f"{'contender':12} {'what':45}  s/image  images/s  GFLOP/s  matmul  objective",
