@@ -137,7 +137,7 @@ def _local_files(root: str) -> Iterator[tuple[str, int]]:
 
 def absolute(url: str) -> str:
     """A path that means the same in every folder of this machine; other URLs as they are."""
-    return url if "://" in url else os.path.abspath(url)
+    return url if "://" in url else os.path.abspath(os.path.expanduser(url))
 
 
 def read(url: str, what: str = "file") -> bytes:

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from raydream import commands
-from raydream.errors import UsageError, nearest
+from raydream.errors import UsageError, WorkError, nearest
 
 HOSTILE_VALUES = ["[1", "{a: 1", "!!int x", "2020-13-45", "0b_", "\x00", "[" * 500, "!!python/object:os.system x"]
 
@@ -176,6 +176,7 @@ def test_the_status_is_what_the_command_returns(returned: Any, status: int, caps
     ("error", "status", "said"),
     [
         (UsageError("this is\n  wrong"), 2, "tool: this is wrong\n"),
+        (WorkError("this went\n  wrong"), 1, "tool: this went wrong\n"),
         (FileNotFoundError(2, "No such file", "x.png"), 2, "tool: [Errno 2] No such file: 'x.png'\n"),
         (OSError(28, "No space left on device"), 2, "tool: [Errno 28] No space left on device\n"),
         (typer.BadParameter("not so"), 2, "tool: Invalid value: not so\n"),

@@ -181,6 +181,15 @@ def test_two_links_that_point_into_each_other_end(tmp_path: Path) -> None:
     assert set(Folder(str(tmp_path)).files()) == {"a/a.jpg", "a/on/b.jpg", "b/b.jpg", "b/on/a.jpg"}
 
 
+def test_an_absolute_path_is_the_same_folder_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for url in ("a::b", "./a::b/", "c/../a::b", "~/a::b", str(tmp_path / "a::b")):
+        assert storage.absolute(url) == str(tmp_path / "a::b")
+    for url in ("memory://x/../y", "gs://bucket/", "file://x"):
+        assert storage.absolute(url) == url
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"1")
     with pytest.raises(UsageError) as error:
