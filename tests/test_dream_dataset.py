@@ -401,6 +401,7 @@ def test_interrupted_it_keeps_what_was_done(
         (["--format", "parket"], "did you mean 'parquet'"),
         (["--input", "nope://x"], "nope"),
         (["--input", "/no/such/folder"], "no such folder"),
+        (["--output", "{photos}/cat/out"], "lies in the input"),
         (["--config", "/no/such.yaml"], "does not exist"),
         (["--batch-size", "0"], "--batch-size"),
     ],
@@ -410,7 +411,7 @@ def test_wrong_usage_is_one_line_and_status_2(
 ) -> None:
     from raydream import commands
 
-    wrong = command(slow_recipe, photos, tmp_path / "out", *arguments)[3:]
+    wrong = command(slow_recipe, photos, tmp_path / "out", *(a.format(photos=photos) for a in arguments))[3:]
     with pytest.raises(SystemExit) as exited:
         commands.run(dream_dataset.app, "dream_dataset", wrong)
     assert exited.value.code == 2
