@@ -140,6 +140,7 @@ class Dream:
 
     def __init__(self, work: Work, tries: Any) -> None:
         self._work, self._tries = work, tries
+        _keep_to_own_cores()
         self._recipe = with_local_files(work.recipe)
         self._dream, self.device = dreaming(self._recipe, work.dreamer)
 
@@ -171,6 +172,18 @@ def _reason(error: Exception) -> str:
         return str(error)
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1] if lines else ''}"
+
+
+def _keep_to_own_cores() -> None:
+    """Gives TensorFlow as many threads as this actor has cores.
+
+    Said here and not only in the environment: Ray Data imports us before Ray sets OMP_NUM_THREADS.
+    """
+    import tensorflow as tf
+
+    cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
+    tf.config.threading.set_intra_op_parallelism_threads(max(1, int(cores)))
+    tf.config.threading.set_inter_op_parallelism_threads(max(1, int(cores)))
 
 
 def _batches(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
