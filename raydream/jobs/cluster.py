@@ -15,6 +15,9 @@ def join() -> None:
     """Joins the cluster of RAY_ADDRESS or starts a local one; quietly, and so that SIGTERM interrupts us."""
     if not ray.is_initialized():
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors reach us as exceptions
+        # Else Ray ends idle workers after a second where there are few cores, and starting one anew for each
+        # shard's loading and writing (two seconds of a core) takes a third of the dreamers' time.
+        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(3_600_000))
         with commands.quiet_libraries():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
