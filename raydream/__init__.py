@@ -17,6 +17,8 @@ __version__ = "0.1.0"
 # The one place that tunes TensorFlow, before anything can import it; what the user has set stands.
 # Without AVX-512 TensorFlow leaves oneDNN's convolutions off, which costs a quarter of the speed.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# oneDNN's own memory pool never gives back what a large image took.
+os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Ray gives each worker its share of the cores in OMP_NUM_THREADS, which TensorFlow's own pools ignore.

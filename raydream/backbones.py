@@ -72,7 +72,7 @@ class Backbone:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the weights in use, as hexadecimal; the same whatever file they came from."""
+        """SHA-256 of the weights in use (cut, folded), as hexadecimal; the same whatever file they came from."""
         return digest_of(self.model)
 
     def channels(self, layer: str) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from raydream import __version__, codec
+from raydream import __version__, codec, storage
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from raydream.shards import Failure, Mark
@@ -47,6 +50,23 @@ def found_inside(data: bytes, name: str) -> dict[str, Any]:
     if found.get("dreamer"):
         raise UsageError(f"{name} was made by the dreamer {found['dreamer']}, not by its recipe")
     return dict(found)
+
+
+def photograph(image: str, source: str | None, inside: dict[str, Any]) -> bytes:
+    """The bytes of the photograph of a dream, `image`, checked against the digest inside the dream.
+
+    It is at `source`, or below that folder; without one, below the folder of the dream.
+
+    Raises:
+        UsageError: there is none, or it is another one.
+    """
+    place = source or os.path.dirname(image) or "."
+    if "://" in place or not Path(place).is_file():
+        place = f"{place.rstrip('/')}/{inside['id']}"
+    data = storage.read(place, what="photograph")
+    if hashlib.sha256(data).hexdigest() != inside["source_sha256"]:
+        raise UsageError(f"{place} is not the photograph {inside['id']} that was dreamed: its digest differs")
+    return data
 
 
 def manifest(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=True,
     no_args_is_help=True,
+    pretty_exceptions_enable=False,
     help="Turn photographs into Deep Dreams. Whole folders: python -m raydream.jobs.dream_dataset --help",
 )
 
@@ -50,9 +51,14 @@ def dream(
     set: Set = None,
 ) -> int:
     """Dream photographs. A broken one is reported and costs the others nothing (exit status 1)."""
+    from raydream import storage
     from raydream.recipe import Recipe
 
     targets = _targets(images, output)
+    for target in targets.values():
+        storage.check_writable(target)
+    if len(images) == 1:
+        storage.read(images[0], what="image")  # before the network is loaded
     chosen, backbone = _loaded(Recipe.load(recipe, commands.changes(set or [])))
     failed = 0
     for source, target in targets.items():
@@ -244,9 +250,9 @@ def replay(
         _picture_format(output)
     data = storage.read(image, what="dream")
     inside = cards.found_inside(data, image)
-    recipe = Recipe.parse({**inside["recipe"], **commands.changes(set or [])}, where="recipe inside")
+    recipe = Recipe.parse(inside["recipe"], commands.changes(set or []), where="recipe inside")
     before = codec.to_uint8(_decoded(data))
-    photograph = _source(image, source, inside)
+    photograph = cards.photograph(image, source, inside)
     recipe, backbone = _loaded(recipe)
     seed = recipe.seed_of(inside["id"]) if set else inside["seed"]
     result = _with_progress(_decoded(photograph, recipe.size), recipe, backbone, seed, inside["id"])
@@ -262,19 +268,6 @@ def replay(
     apart = np.abs(before.astype(int) - again)
     print("identical" if not apart.any() else f"differs by {apart.mean():.2f} of 255, at most {apart.max()}")
     return commands.FAILED if apart.any() else commands.OK
-
-
-def _source(image: str, source: str | None, inside: dict[str, Any]) -> bytes:
-    """The bytes of a dream's photograph, checked against the digest inside the dream."""
-    from raydream import storage
-
-    place = source or os.path.dirname(image) or "."
-    if "://" in place or not Path(place).is_file():
-        place = f"{place.rstrip('/')}/{inside['id']}"
-    data = storage.read(place, what="photograph")
-    if hashlib.sha256(data).hexdigest() != inside["source_sha256"]:
-        raise UsageError(f"{place} is not the photograph {inside['id']} that was dreamed: its digest differs")
-    return data
 
 
 @app.command(epilog="Example: raydream scenery landscapes --count 24")

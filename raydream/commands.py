@@ -95,5 +95,13 @@ def options_from(context: typer.Context, file: str | None) -> str | None:
     for key in values:
         if str(key).replace("-", "_") not in known:
             raise UsageError(f"config {file}: unknown option {key!r}: {nearest(str(key), sorted(known))}")
-    context.default_map = {str(key).replace("-", "_"): value for key, value in values.items()}
+    lists = {p.name for p in context.command.params if getattr(p, "multiple", False)}
+    context.default_map = {}
+    for key, value in values.items():
+        parts = value if isinstance(value, list) else [value]
+        if any(isinstance(part, list | dict) for part in parts):
+            raise UsageError(f"config {file}: {key} takes a value or a list of values")
+        option = str(key).replace("-", "_")
+        joined = ",".join(map(str, parts)) if isinstance(value, list) else value
+        context.default_map[option] = parts if option in lists else joined
     return file

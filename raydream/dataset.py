@@ -62,6 +62,8 @@ class Plan:
         values = json.loads(data)
         values["shards"] = tuple(tuple(shard) for shard in values["shards"])
         values["passed_over"] = tuple(values["passed_over"])
+        if values["settings"]["format"] not in shards.FORMATS:
+            raise ValueError("its format is none of ours")
         return cls(**values)
 
     def names(self, ending: str) -> dict[str, str]:
@@ -130,7 +132,7 @@ def make_plan(
     visible = sorted(id for id in found if not any(part.startswith(".") for part in id.split("/")))
     ids = [id for id in visible if PurePosixPath(id).suffix.lower() in (*endings, "")]
     if not ids:
-        raise UsageError(f"input {source.url} holds no images" if found else f"input {source.url}: no such folder")
+        raise UsageError(f"input {source.url} {'holds no images' if found else 'is empty, or no folder'}")
     rest = tuple(sorted({*visible} - {*ids}))
     ids = ids[:limit]
     most = shard_size or max(1, min(64, len(ids) // 64))
@@ -218,7 +220,8 @@ def log(out: Folder, entry: dict[str, Any]) -> None:
 
 def logged_seconds(out: Folder) -> float:
     """Seconds that the runs before this one took, of those that could say so."""
-    return float(sum(json.loads(out.read(name))["seconds"] for name in out.files(LOGS)))
+    whole = [name for name in out.files(LOGS) if name.endswith(".json")]
+    return float(sum(json.loads(out.read(name))["seconds"] for name in whole))
 
 
 def finish(out: Folder, plan: Plan, recipe: Recipe, seconds: float) -> dict[str, Any]:

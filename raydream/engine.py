@@ -65,8 +65,8 @@ def dream_steps(images: Images, recipe: Recipe, backbone: Backbone, seeds: Seque
     """Dreams a batch of images, step by step.
 
     Args:
-        images: (batch, height, width, 3) in [-1, 1]. Each image is dreamed on its own: its seed, its roll, its
-            gradient's normalisation; a batch is only a faster way to do the same work.
+        images: (batch, height, width, 3) in [-1, 1]; not to be changed meanwhile. Each image is dreamed on its own:
+            its seed, its roll, its gradient's normalisation; a batch is only a faster way to do the same work.
         recipe: what to do.
         backbone: loaded for the recipe's layers.
         seeds: one per image; the same seed gives the same dream.
@@ -77,11 +77,9 @@ def dream_steps(images: Images, recipe: Recipe, backbone: Backbone, seeds: Seque
     Raises:
         UsageError: the images are not such an array, or are too small for the backbone.
     """
-    import tensorflow as tf
-
     _check(images, seeds)
     sizes = usable_sizes(images.shape[1], images.shape[2], recipe, backbone)
-    source = tf.convert_to_tensor(images, dtype=backbone.dtype)
+    source = _tensor(images.astype(backbone.dtype, copy=False))
     del images  # large images: hold no copy longer than it is needed
     ascend = _ascend(recipe.step_rule, recipe.smoothing, recipe.chroma, backbone.dtype)
     randoms = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
@@ -95,6 +93,7 @@ def dream_steps(images: Images, recipe: Recipe, backbone: Backbone, seeds: Seque
             shifts = [(int(r.integers(size[0])), int(r.integers(size[1]))) for r in randoms]
             gradient, value = gradient_of(dreams, recipe, backbone, shifts)
             dreams = ascend(dreams, gradient, recipe.step_size, (step + 1) / steps)
+            del gradient
             yield Step(octave, len(sizes), step, steps, size, dreams, value)
 
 
@@ -120,22 +119,21 @@ def gradient_of(images: Any, recipe: Recipe, backbone: Backbone, shifts: Sequenc
 
     The images are rolled by `shifts` before they are cut, and the gradient is rolled back.
     """
-    import tensorflow as tf
-
     _, ascent = _traced(backbone, recipe.objective)
     pieces, totals = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
     rolled = tiles.roll(images, shifts)
     if len(pieces) == 1:
         gradient, value = ascent(rolled, pieces[0].crops, totals)
     else:
-        # In place, so that a large image costs one more copy and not one for each tile.
-        whole, value = tf.Variable(tf.zeros(rolled.shape, rolled.dtype)), 0.0
+        # In a NumPy array: neither reading nor assigning a slice of a tf.Variable goes without a copy of all of it.
+        whole, value = np.zeros(rolled.shape, backbone.dtype), 0.0
         for piece in pieces:
             part, part_value = ascent(rolled[piece.window], piece.crops, totals)
-            whole[piece.window].assign(whole[piece.window] + part)
+            whole[piece.window] += np.asarray(part)
             value = value + part_value
-        gradient = whole.value()
-        del whole, rolled, part
+        del rolled
+        gradient = _tensor(whole)
+        del whole
     return tiles.roll(gradient, [(-rows, -columns) for rows, columns in shifts]), value
 
 
@@ -150,8 +148,8 @@ def measure(images: Images, recipe: Recipe, backbone: Backbone) -> NDArray[np.fl
     usable_sizes(images.shape[1], images.shape[2], recipe.changed(octaves=1, steps=1), backbone)
     value, _ = _traced(backbone, recipe.objective)
     pieces, totals = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
-    source = tf.convert_to_tensor(images, dtype=backbone.dtype)
-    parts = [np.asarray(value(source[p.window], p.crops, totals), np.float64) for p in pieces]
+    windows = (tf.constant(images[piece.window], backbone.dtype) for piece in pieces)
+    parts = [np.asarray(value(window, p.crops, totals), np.float64) for window, p in zip(windows, pieces, strict=True)]
     return np.asarray(np.sum(parts, axis=0))
 
 
@@ -200,6 +198,18 @@ def _ascend(rule: gradients.StepRule, smoothing: float, chroma: float, dtype: st
 
     signature = [plane, plane, number, number]
     return tf.function(ascend, input_signature=signature, autograph=False)  # type: ignore[no-any-return]
+
+
+def _tensor(array: Images) -> Any:
+    """A large array as a tensor, for the price of one copy; the array must not change afterwards.
+
+    `tf.convert_to_tensor` makes two, and TensorFlow lets go of an array only when it is given the next one.
+    """
+    import tensorflow as tf
+
+    tensor = tf.raw_ops.Identity(input=array)
+    tf.raw_ops.Identity(input=np.zeros(1))
+    return tensor
 
 
 def _check(images: Images, seeds: Sequence[int]) -> None:

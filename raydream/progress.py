@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -31,6 +32,7 @@ class Progress:
         self.done = self.failures = 0
         self._first: tuple[float, int] | None = None
         self._shown = clock()
+        self._later: threading.Timer | None = None
         self._moves = sys.stderr.isatty()
 
     def advance(self, done: int, failures: int = 0) -> None:
@@ -43,8 +45,22 @@ class Progress:
         if self._moves:
             print(f"\r\x1b[2K{self.line()}", end="", file=sys.stderr, flush=True)
         elif now - self._shown >= _PLAIN_EVERY or self.done == self.total:
-            print(self.line(), file=sys.stderr, flush=True)
-            self._shown = now
+            self._say()
+        elif not self._later:
+            # The next result may be long in coming: what is known is said when its time has come.
+            self._later = threading.Timer(_PLAIN_EVERY - (now - self._shown), self._say)
+            self._later.daemon = True
+            self._later.start()
+
+    def _say(self) -> None:
+        self._hush()
+        print(self.line(), file=sys.stderr, flush=True)
+        self._shown = self._clock()
+
+    def _hush(self) -> None:
+        if self._later:
+            self._later.cancel()
+        self._later = None
 
     def line(self) -> str:
         """The state in one line."""
@@ -61,6 +77,7 @@ class Progress:
         return ", ".join(parts)
 
     def close(self) -> None:
-        """Ends the moving line."""
+        """Ends the moving line; nothing more is said."""
+        self._hush()
         if self._moves and self.done:
             print(file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 Carry = Literal["blend", "detail"]
@@ -44,11 +45,25 @@ def start(source: Any, size: Size, dream: Any | None, carry: Carry, blend: float
 
     if dream is None:
         return tf.clip_by_value(resize(source, size), -1.0, 1.0)
-    # In this order, so that few copies of a large image are alive at once.
-    image = resize(source, size)
-    if carry == "blend":
-        image = blend * image + (1.0 - blend) * resize(dream, size)
-    else:
-        image = image - resize(resize(source, (dream.shape[1], dream.shape[2])), size)
-        image += resize(dream, size)
-    return tf.clip_by_value(image, -1.0, 1.0)
+    here = resize(source, size)
+    if carry == "detail":  # resizing is linear: the enlarged difference is the difference of the enlarged
+        dream = dream - resize(source, (dream.shape[1], dream.shape[2]))
+    share = blend if carry == "blend" else None
+    return _joined(share, source.dtype)(here, dream, size)
+
+
+@lru_cache(maxsize=8)
+def _joined(blend: float | None, dtype: Any) -> Any:
+    """Enlarges a dream and mixes it with the source, or adds it where `blend` is None.
+
+    Traced, as TensorFlow then works in place: of a large image each copy counts.
+    """
+    import tensorflow as tf
+
+    def joined(here: Any, dream: Any, size: Any) -> Any:
+        enlarged = tf.cast(tf.image.resize(dream, size, "bicubic"), dtype)
+        image = here + enlarged if blend is None else blend * here + (1.0 - blend) * enlarged
+        return tf.clip_by_value(image, -1.0, 1.0)
+
+    plane = tf.TensorSpec([None, None, None, 3], dtype)
+    return tf.function(joined, input_signature=[plane, plane, tf.TensorSpec([2], tf.int32)], autograph=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields, replace
 from importlib import resources
@@ -27,6 +28,10 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 Pixels = Annotated[int, Field(ge=1, le=100_000)]
 
 
+# The weights in use are those up to the deepest layer in use, so a change of these makes them others.
+_WEIGHTS_FOLLOW = {"backbone", "weights", "pooling", "objective"}
+
+
 def _objective(value: Any) -> Any:
     """`mixed4`, a term, or a list of such, as an objective."""
     if isinstance(value, str | Mapping):
@@ -43,7 +48,8 @@ class Recipe:
     Attributes:
         backbone: `inception_v3`, `vgg16`, `vgg19`, or the path or URL of a `.keras` file.
         weights: `imagenet`, or the path or URL of a weights file for that backbone.
-        weights_digest: SHA-256 of the weights that must be used; filled in when a recipe is resolved.
+        weights_digest: SHA-256 of the weights that must be used, up to the deepest layer in use; filled in when a
+            recipe is resolved.
         pooling: `max` as trained, or `average` in its place.
         objective: what to amplify; see `objectives`.
         size: of the photograph before it is dreamed: as it is, a short side in pixels, or (width, height).
@@ -120,11 +126,17 @@ class Recipe:
             raise UsageError(f"recipe {source} is not YAML: {' '.join(str(error).split())}") from error
         if not isinstance(values, Mapping):
             raise UsageError(f"recipe {source} must be a mapping of keys to values")
-        return cls.parse({**values, **(changes or {})}, where=f"recipe {source}")
+        return cls.parse(values, changes, where=f"recipe {source}")
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], where: str = "recipe") -> Recipe:
-        """A recipe from plain data, such as `as_dict` gives; raises as `load` does."""
+    def parse(
+        cls, values: Mapping[str, Any], changes: Mapping[str, Any] | None = None, where: str = "recipe"
+    ) -> Recipe:
+        """A recipe from plain data, such as `as_dict` gives, with some values changed; raises as `load` does."""
+        changes = changes or {}
+        if not _WEIGHTS_FOLLOW.isdisjoint(changes):
+            values = {k: v for k, v in values.items() if k != "weights_digest"}
+        values = {**values, **changes}
         known = [f.name for f in fields(cls)]
         for key, value in values.items():
             if key not in known:
@@ -229,5 +241,5 @@ def _written(place: tuple[int | str, ...]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = repr(value) if isinstance(value, str) else reprlib.repr(value)  # which stops early: YAML can be a bomb
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raydream.errors import UsageError
 from raydream.storage import Folder
 
 Format = Literal["parquet", "webdataset", "files"]
@@ -82,6 +83,8 @@ class Mark:
         """From `dump`'s JSON."""
         values = json.loads(data)
         failures = tuple(Failure(**failure) for failure in values["failures"])
+        if not all(isinstance(row, dict) for row in values["rows"]):
+            raise ValueError("its rows are no mappings")
         return cls(**{**values, "rows": tuple(values["rows"]), "failures": failures})
 
 
@@ -110,11 +113,16 @@ def write(out: Folder, shard: int, rows: Sequence[Row], format: Format) -> None:
 
 
 def read(out: Folder, shard: int, format: Format) -> list[Row]:
-    """The rows of a shard as `write` took them."""
-    data = out.read(data_name(shard, format))
-    if format == "parquet":
-        return list(_from_parquet(data))
-    return list(_from_tar(data) if format == "webdataset" else _from_contents(data, out))
+    """The rows of a shard as `write` took them; UsageError if its file is damaged."""
+    name = data_name(shard, format)
+    data = out.read(name)
+    try:
+        if format == "parquet":
+            return list(_from_parquet(data))
+        return list(_from_tar(data) if format == "webdataset" else _from_contents(data, out))
+    except (ValueError, TypeError, KeyError, IndexError, tarfile.TarError) as error:
+        again = f"delete it and {MARKS}/{shard:05d}.json, and run the job again"
+        raise UsageError(f"{out.url}: {name} is damaged: {again}") from error
 
 
 def _pictures(row: Row) -> Iterator[tuple[str, bytes]]:

@@ -162,6 +162,15 @@ def write(url: str, data: bytes) -> None:
         raise UsageError(f"{url} cannot be written: {reason}") from error
 
 
+def check_writable(url: str) -> None:
+    """UsageError if a path of this machine cannot be written to; of other URLs that shows when it is done."""
+    folder = Path(os.path.abspath(url)).parent
+    while not folder.exists():
+        folder = folder.parent
+    if "://" not in url and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise UsageError(f"{url} cannot be written: {folder} is no folder, or not yours to write in")
+
+
 def fetch(url: str, what: str = "file") -> str:
     """A local path with the contents of a URL, kept in $RAYDREAM_CACHE; a path is given back as it is."""
     if "://" not in url:

@@ -142,7 +142,7 @@ def test_a_file_that_cannot_be_meant_is_said_with_its_name(text: str | bytes, sa
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["shard_size: many", "shard_size: 0", "set: steps=1", "keep_source: perhaps"])
+@pytest.mark.parametrize("text", ["shard_size: many", "shard_size: 0", "keep_source: perhaps"])
 def test_values_of_a_file_are_checked_as_those_of_the_command_line(text: str, path: Path) -> None:
     option = text.partition(":")[0].replace("_", "-")
     with pytest.raises(typer.TyperException) as error:
@@ -255,3 +255,10 @@ def test_quiet_libraries_are_quiet_below_python_too_and_only_while_they_load(
         raise KeyError
     os.write(2, b"still there")
     assert capfd.readouterr().err == "still there"
+
+
+def test_lists_stand_for_what_may_be_repeated_and_for_what_has_commas(path: Path) -> None:
+    assert configured(path, "input: x\nset: steps=5")["set"] == ["steps=5"]
+    assert configured(path, "input: [1, 8]")["input"] == "1,8"
+    with pytest.raises(UsageError, match="input takes a value or a list of values"):
+        configured(path, "input: [[1]]")

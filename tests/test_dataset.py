@@ -163,7 +163,7 @@ def test_without_a_shard_size_shards_of_large_files_are_smaller_and_an_enormous_
 def test_an_input_without_images_is_said_and_whether_it_is_there_at_all(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no images"):
         planned(tmp_path, ["notes.txt", ".hidden.jpg"])
-    with pytest.raises(UsageError, match="no such folder"):
+    with pytest.raises(UsageError, match="is empty, or no folder"):
         make_plan(Folder(str(tmp_path / "none")), codec.IMAGE_ENDINGS)
     with pytest.raises(UsageError, match="Not a directory"):
         make_plan(Folder(str(tmp_path / "notes.txt")), codec.IMAGE_ENDINGS)
@@ -530,3 +530,10 @@ def test_datasets_opens_all_formats_through_the_readme_with_all_pictures(tmp_pat
             assert facts_of(r)["seed"] == RECIPE.seed_of(facts_of(r)["id"])
             assert facts_of(r)["objective_after"] == 2.0 + number
     assert [facts_of(r)["label"] for r in found[plain.url]["rows"]] == [""] * 12 + ["zoo"] * 2
+
+
+def test_a_log_that_was_cut_off_is_no_trouble(tmp_path: Path) -> None:
+    out = Folder(str(tmp_path))
+    dataset.log(out, {"seconds": 2.5})
+    (tmp_path / dataset.LOGS / ".abc.partial").write_text('{"ended')
+    assert dataset.logged_seconds(out) == 2.5

@@ -42,7 +42,7 @@ def noise(width: int, height: int) -> bytes:
 
 def exhibit(id: str = "cat/one.png", **fields: Any) -> Exhibit:
     known = {"label": "cat", "dream": plain(), "source": plain(), "width": 40, "height": 30}
-    return Exhibit(id=id, **{**known, "numbers": {"objective": "0.67 -> 1.31"}, **fields})
+    return Exhibit(id=id, **{**known, "numbers": {"objective": "0.67 → 1.31"}, **fields})
 
 
 class Reader(HTMLParser):

@@ -2,6 +2,9 @@
 
 import io
 import sys
+import threading
+import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,6 +24,15 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture(autouse=True)
+def no_timer_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    begun: list[threading.Timer] = []
+    monkeypatch.setattr("threading.Timer.start", lambda timer: (begun.append(timer), threading.Thread.start(timer)))
+    yield
+    for timer in begun:
+        timer.cancel()
 
 
 @pytest.mark.parametrize(
@@ -118,3 +130,21 @@ def test_a_terminal_sees_nothing_of_a_job_without_results(clock: Clock, monkeypa
     monkeypatch.setattr(sys, "stderr", terminal)
     Progress(2, clock=clock).close()
     assert terminal.getvalue() == ""
+
+
+def test_a_plain_line_held_back_is_said_when_its_time_has_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("raydream.progress._PLAIN_EVERY", 0.2)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    progress = Progress(9)
+    progress.advance(2)
+    assert capsys.readouterr().err == ""
+    time.sleep(0.6)
+    assert capsys.readouterr().err.startswith("2 of 9 images")
+    progress.advance(1)
+    assert capsys.readouterr().err.startswith("3 of 9 images")
+    progress.advance(1)
+    progress.close()
+    time.sleep(0.4)
+    assert capsys.readouterr().err == ""

@@ -4,6 +4,8 @@ import dataclasses
 import re
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -359,3 +361,21 @@ def test_the_file_is_named_with_the_mistake(tmp_path):
     path.write_text("octaves: 0\n")
     assert refusal(lambda: Recipe.load(str(path))) == f"recipe {path}: octaves: must be at least 1, not 0"
     assert refusal(lambda: Recipe.load("natural-dreams", {"tile": 1})).startswith("recipe natural-dreams: tile: ")
+
+
+def test_a_change_of_what_the_weights_hang_on_forgets_their_digest() -> None:
+    known = Recipe(weights_digest="ab" * 32).as_dict()
+    assert Recipe.parse(known, {"steps": 3}).weights_digest == "ab" * 32
+    for change in ({"objective": "mixed4"}, {"weights": "x.h5"}, {"backbone": "vgg16"}, {"pooling": "average"}):
+        assert Recipe.parse(known, change).weights_digest is None
+
+
+def test_a_bomb_of_yaml_is_refused_at_once(tmp_path: Path) -> None:
+    levels = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    bomb = tmp_path / "bomb.yaml"
+    bomb.write_text("backbone:\n" + "".join(f"  {level}\n" for level in levels))
+    began = time.monotonic()
+    with pytest.raises(UsageError, match="backbone"):
+        Recipe.load(str(bomb))
+    assert time.monotonic() - began < 5

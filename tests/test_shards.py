@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raydream import codec, shards
+from raydream.errors import UsageError
 from raydream.shards import FORMATS, Failure, Format, Mark, Row, printable
 from raydream.storage import Folder
 
@@ -192,3 +194,12 @@ def test_printable_shows_bytes_that_are_no_text_and_leaves_all_else() -> None:
     shown = printable("caf\udce9.jpg")
     assert shown == "caf\\udce9.jpg"
     assert shown.encode("utf-8")
+
+
+@pytest.mark.parametrize("format", shards.FORMATS)
+def test_a_damaged_file_is_said_with_what_to_do(format: shards.Format, tmp_path: Path) -> None:
+    name = shards.data_name(3, format)
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_bytes(b'{"half')
+    with pytest.raises(UsageError, match=r"damaged: delete it and _raydream/marks/00003.json"):
+        shards.read(Folder(str(tmp_path)), 3, format)

@@ -417,3 +417,11 @@ def test_a_recipe_gets_local_files_for_its_urls_and_nothing_else_changes(cache: 
     assert Path(local.backbone).read_bytes() == b"net"
     assert Path(local.backbone).parent == cache
     assert local == recipe.changed(backbone=local.backbone)
+
+
+def test_where_a_picture_cannot_be_written_shows_before_it_is_made(tmp_path: Path) -> None:
+    storage.check_writable(str(tmp_path / "new" / "folder" / "x.png"))
+    storage.check_writable("memory://anywhere/x.png")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="no folder"):
+        storage.check_writable(str(tmp_path / "file" / "x.png"))

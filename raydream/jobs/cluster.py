@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 
 import ray
 
 from raydream import commands
+from raydream.errors import UsageError, WorkError
 
 
 def join() -> None:
@@ -18,10 +20,15 @@ def join() -> None:
         # Else Ray ends idle workers after a second where there are few cores, and starting one anew for each
         # shard's loading and writing (two seconds of a core) takes a third of the dreamers' time.
         os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(3_600_000))
-        with commands.quiet_libraries():
-            ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+        try:
+            with commands.quiet_libraries():
+                ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+        except (ValueError, RuntimeError, ConnectionError) as error:
+            if address := os.environ.get("RAY_ADDRESS"):
+                raise UsageError(f"RAY_ADDRESS={address} leads to no cluster: {error}") from error
+            raise WorkError(f"Ray cannot start here: {error}") from error
     ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error ends in `cause`, in one line
     # After ray.init, which puts its own handler in place.
     signal.signal(signal.SIGTERM, _interrupt)
 
@@ -36,11 +43,19 @@ def devices(gpus_per_actor: float | None) -> tuple[float, int]:
     gpus = gpus_per_actor
     if gpus is None:
         gpus = 1.0 if available.get("GPU") else 0.0
+    if gpus and not available.get("GPU"):
+        if "RAY_ADDRESS" not in os.environ:
+            raise UsageError(f"--gpus-per-actor {gpus:g}: this machine has no GPU: leave it out, or say 0")
+        print("no node has a GPU yet: waiting for the cluster to bring one", file=sys.stderr, flush=True)
     room = available.get("GPU", 0.0) / gpus if gpus else available.get("CPU", 1.0)
     return gpus, max(1, int(room))
 
 
 def cause(error: BaseException) -> str:
-    """The last line of what a worker said."""
+    """What went wrong in a worker, in one line: the error under Ray's own, or Ray's last line."""
+    while deeper := getattr(error, "cause", None) or error.__cause__:
+        error = deeper
+    if not isinstance(error, ray.exceptions.RayError):
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:500] if lines else type(error).__name__

@@ -9,6 +9,7 @@ stopped, whatever was killed.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import sys
 import time
@@ -18,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raydream import commands, dataset
+from raydream import commands, dataset, storage
 from raydream.dataset import Plan
 from raydream.errors import UsageError, WorkError
 from raydream.jobs.options import Options, prepared
@@ -86,6 +87,7 @@ def _pipeline(options: Options, plan: Plan, todo: Sequence[int]) -> Any:
     import ray
 
     from raydream.jobs import cluster, stages
+    from raydream.jobs.tries import Tries
 
     gpus, room = cluster.devices(options.gpus_per_actor)
     actors = options.actors if any(options.actors) else (room, room)
@@ -99,12 +101,13 @@ def _pipeline(options: Options, plan: Plan, todo: Sequence[int]) -> Any:
         keep_source=options.keep_source,
         batch_size=plan.settings["batch_size"],
         dreamer=options.dreamer,
+        imagenet=storage.absolute(weights) if (weights := os.environ.get("RAYDREAM_WEIGHTS")) else None,
     )
-    tries = stages.Tries.remote()  # type: ignore[attr-defined]
+    tries = Tries.remote()  # type: ignore[attr-defined]
     names = plan.names(work.picture)
     rows = [{"shard": shard, "payload": pickle.dumps([(id, names[id]) for id in plan.shards[shard]])} for shard in todo]
-    # Dreaming on a CPU takes its core and the light stages squeeze in; beside a GPU they have their own.
-    heavy, light = (1.0, 1.0) if gpus else (0.9, 0.1)
+    # Dreaming on a CPU takes its core and the light stages squeeze in; beside a GPU they share the cores evenly.
+    heavy, light = (0.5, 0.5) if gpus else (0.9, 0.1)
     pool = ray.data.ActorPoolStrategy(min_size=fewest, max_size=most, max_tasks_in_flight_per_actor=2)
     return (
         ray.data.from_items(rows, override_num_blocks=len(rows))
@@ -137,7 +140,7 @@ def _dry_run(options: Options) -> None:
     _say(f"takes    {estimate(plan, options.recipe)}" if not options.dreamer else "takes    one pass an image")
 
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(epilog="Example: python -m raydream.jobs.dream_dataset --input photos --output dreams --keep-source")

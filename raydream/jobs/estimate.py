@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from raydream import codec, commands, engine, storage
-from raydream.backbones import load_for
+from raydream.backbones import Backbone, load_for
 from raydream.dataset import Plan
 from raydream.errors import UsageError
 from raydream.progress import duration
@@ -30,8 +30,8 @@ def as_an_actor() -> None:
 def estimate(plan: Plan, recipe: Recipe) -> str:
     """Dreams a few steps of the first good image, and says what that means for all of them."""
     recipe = storage.with_local_files(recipe)
-    image = _probe(plan, recipe)
     backbone = load_for(recipe)
+    image = _probe(plan, recipe, backbone)
     height, width = image.shape[:2]
     sizes = engine.usable_sizes(height, width, recipe, backbone)
     work = sum(h * w * recipe.steps_of(i, len(sizes)) for i, (h, w) in enumerate(sizes))
@@ -48,11 +48,14 @@ def estimate(plan: Plan, recipe: Recipe) -> str:
     )
 
 
-def _probe(plan: Plan, recipe: Recipe) -> Any:
+def _probe(plan: Plan, recipe: Recipe, backbone: Backbone) -> Any:
+    """The first image that can be dreamed."""
     source = Folder(plan.input)
     for id in plan.ids:
         try:
-            return codec.fit(codec.decode(source.read(id)), recipe.size)
-        except (codec.UnreadableImage, OSError):
+            image = codec.fit(codec.decode(source.read(id)), recipe.size)
+            engine.usable_sizes(image.shape[0], image.shape[1], recipe, backbone)
+            return image
+        except (UsageError, ValueError, MemoryError, OSError):
             continue
-    raise UsageError(f"none of the {len(plan.ids)} images of {plan.input} can be read")
+    raise UsageError(f"none of the {len(plan.ids)} images of {plan.input} can be dreamed")

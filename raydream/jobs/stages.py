@@ -7,6 +7,7 @@ column that way, and a shard is done as a whole or not at all.
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import platform
 import time
@@ -21,13 +22,13 @@ from numpy.typing import NDArray
 
 from raydream import cards, codec, dataset, shards
 from raydream.errors import UsageError
+from raydream.jobs.tries import guarded
 from raydream.recipe import Recipe
 from raydream.shards import Failure, Format, Mark, Row
-from raydream.storage import Folder, with_local_files
+from raydream.storage import Folder, fetch, with_local_files
 
-SHARD_TRIES = 3  # a shard whose worker dies so often goes on image by image,
-IMAGE_TRIES = 2  # and an image whose worker then dies so often is passed over
 _PAYLOAD_BYTES = 1_500_000_000  # a row of Arrow holds 2 GiB
+_NAME_BYTES = 255  # most file systems take no longer name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class Work:
     keep_source: bool
     batch_size: int
     dreamer: str | None
+    imagenet: str | None  # the driver's RAYDREAM_WEIGHTS: a worker has the environment of its node
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,43 +64,6 @@ class Item:
         """The same image, given up."""
         failure = Failure(id=self.id, stage=stage, error=" ".join(error.split())[:500])
         return replace(self, image=None, dream=None, failure=failure)
-
-
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
-class Tries:
-    """Counts what was begun and not ended: how often workers died over it, in this run."""
-
-    def __init__(self) -> None:
-        self._begun: dict[str, int] = {}
-
-    def begin(self, key: str) -> int:
-        """Notes that work on the key begins; returns how often it has begun without an end."""
-        self._begun[key] = self._begun.get(key, 0) + 1
-        return self._begun[key]
-
-    def end(self, key: str) -> None:
-        """Notes that work on the key has ended."""
-        self._begun.pop(key, None)
-
-
-def guarded(
-    tries: Any, stage: str, shard: int, items: list[Item], work: Callable[[list[Item]], list[Item]]
-) -> list[Item]:
-    """Does `work` on a shard's items so that one that kills its worker is found and passed over.
-
-    The whole shard at first; if its worker has died too often, image by image.
-    """
-    key = f"{stage} {shard}"
-    if ray.get(tries.begin.remote(key)) <= SHARD_TRIES:
-        return work(items)
-    results: list[Item] = []
-    for item in items:
-        if ray.get(tries.begin.remote(f"{key} {item.id}")) > IMAGE_TRIES:
-            results.append(item.failed(stage, f"its worker died {IMAGE_TRIES} times over this image"))
-        else:
-            results += work([item])
-            ray.get(tries.end.remote(f"{key} {item.id}"))
-    return results
 
 
 def load(row: dict[str, Any], work: Work, tries: Any) -> dict[str, Any]:
@@ -141,8 +106,9 @@ class Dream:
     def __init__(self, work: Work, tries: Any) -> None:
         self._work, self._tries = work, tries
         _keep_to_own_cores()
-        self._recipe = with_local_files(work.recipe)
-        self._dream, self.device = dreaming(self._recipe, work.dreamer)
+        if work.imagenet:
+            os.environ["RAYDREAM_WEIGHTS"] = work.imagenet
+        self._dream, self.device = dreaming(work.recipe, work.dreamer)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         items: list[Item] = pickle.loads(row["payload"])
@@ -200,7 +166,10 @@ def _shape(item: Item) -> tuple[int, ...]:
 
 
 def dreaming(recipe: Recipe, dreamer: str | None) -> tuple[Callable[[list[Item]], list[Item]], str]:
-    """A function that dreams a batch of same-sized items, and the name of the device it runs on."""
+    """A function that dreams a batch of same-sized items, and the name of the device it runs on.
+
+    The files of the recipe and the dreamer may be URLs.
+    """
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -211,7 +180,7 @@ def dreaming(recipe: Recipe, dreamer: str | None) -> tuple[Callable[[list[Item]]
         device = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
     else:
         device = f"CPU ({platform.machine()})"
-    return (_one_pass(dreamer) if dreamer else _ascent(recipe)), device
+    return (_one_pass(fetch(dreamer, "dreamer")) if dreamer else _ascent(with_local_files(recipe))), device
 
 
 def _ascent(recipe: Recipe) -> Callable[[list[Item]], list[Item]]:
@@ -242,7 +211,7 @@ def _one_pass(path: str) -> Callable[[list[Item]], list[Item]]:
 
     def dream(batch: list[Item]) -> list[Item]:
         began = time.monotonic()
-        dreams = np.asarray(model(_images(batch), training=False))
+        dreams = np.asarray(model([_images(batch)], training=False))
         seconds = (time.monotonic() - began) / len(batch)
         return [replace(i, dream=codec.to_uint8(d), seconds=seconds) for i, d in zip(batch, dreams, strict=True)]
 
@@ -259,10 +228,13 @@ def write(row: dict[str, Any], work: Work) -> dict[str, Any]:
     items, device = pickle.loads(row["payload"])
     rows, failures = [], []
     for item in items:
+        try:
+            if not item.failure:
+                rows.append(_row(item, work))
+        except (ValueError, MemoryError) as error:  # more than the format holds, or no picture
+            item = item.failed("write", str(error))
         if item.failure:
             failures.append(item.failure)
-        else:
-            rows.append(_row(item, work))
     out = Folder(work.output)
     shards.write(out, row["shard"], rows, work.format)
     facts = tuple(r.facts for r in rows)
@@ -274,6 +246,8 @@ def write(row: dict[str, Any], work: Work) -> dict[str, Any]:
 def _row(item: Item, work: Work) -> Row:
     assert item.image is not None
     assert item.dream is not None
+    if work.format == "files" and max(len(os.fsencode(part)) for part in item.name.split("/")) > _NAME_BYTES:
+        raise ValueError(f"its dream's name would be longer than {_NAME_BYTES} bytes")
     id = shards.printable(item.id)
     seed, recipe = work.recipe.seed_of(item.id), work.recipe
     inside = cards.inside(recipe, id, seed, item.source_digest, work.dreamer)
