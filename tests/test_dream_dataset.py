@@ -400,7 +400,7 @@ def test_interrupted_it_keeps_what_was_done(
         (["--actors", "3,2"], "--actors"),
         (["--format", "parket"], "did you mean 'parquet'"),
         (["--input", "nope://x"], "nope"),
-        (["--input", "/no/such/folder"], "no such folder"),
+        (["--input", "/no/such/folder"], "is empty, or no folder"),
         (["--output", "{photos}/cat/out"], "lies in the input"),
         (["--config", "/no/such.yaml"], "does not exist"),
         (["--batch-size", "0"], "--batch-size"),
