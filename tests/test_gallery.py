@@ -422,11 +422,11 @@ def test_hostile_names_are_only_text_and_every_picture_has_one(opened: Browser) 
 
 @needs_browser
 def test_nothing_moves_for_those_who_ask_for_that(opened: Browser) -> None:
-    animation = "getComputedStyle(document.querySelector('.card img')).animationName"
-    assert opened.js(animation) == "appear"
+    handle = "getComputedStyle(document.querySelector('.card .pair i'), '::after').transitionProperty"
+    assert opened.js(handle) == "scale"
     wish = {"name": "prefers-reduced-motion", "value": "reduce"}
     opened.call("Emulation.setEmulatedMedia", features=[wish])
-    assert opened.js(animation) == "none"
+    assert opened.js(handle) == "none"
     opened.call("Emulation.setEmulatedMedia", features=[])
 
 
