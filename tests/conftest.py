@@ -1,5 +1,6 @@
 """What the tests share: a small network that has every kind of layer that matters, and the real weights if at hand."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ assert raydream.__version__
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keras' own way of saving a model's weights, which NumPy 2 will not take for ever; nothing to mend here."""
+    """Ctrl-C as on a terminal; and Keras' own way of saving weights, which NumPy 2 will not take for ever."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background: what we start would too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("filterwarnings", "ignore:__array__ implementation:DeprecationWarning:keras")
 
 
