@@ -164,10 +164,12 @@ def write(url: str, data: bytes) -> None:
 
 def check_writable(url: str) -> None:
     """UsageError if a path of this machine cannot be written to; of other URLs that shows when it is done."""
-    folder = Path(os.path.abspath(url)).parent
+    if "://" in url:
+        return
+    folder = Path(absolute(url)).parent
     while not folder.exists():
         folder = folder.parent
-    if "://" not in url and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise UsageError(f"{url} cannot be written: {folder} is no folder, or not yours to write in")
 
 
