@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class _Architecture:
     vgg: bool = False
 
 
+SHIPPED = ("lite",)  # in weights/
 ARCHITECTURES = {
     "inception_v3": _Architecture("InceptionV3"),
     "vgg16": _Architecture("VGG16", vgg=True),
@@ -98,29 +100,30 @@ def load_backbone(
     name: str,
     layers: Sequence[str],
     *,
-    weights: str = "imagenet",
+    weights: str | None = None,
     pooling: Pooling = "max",
     dtype: str = "float32",
 ) -> Backbone:
     """Loads a backbone cut at the given layers.
 
     Args:
-        name: `inception_v3`, `vgg16`, `vgg19`, or the path of a `.keras` file (a functional model that takes images
-            in [-1, 1]; put its own preprocessing inside).
+        name: `lite`, which comes with raydream; `inception_v3`, `vgg16`, `vgg19`; or the path of a `.keras` file (a
+            functional model that takes images in [-1, 1]; put its own preprocessing inside).
         layers: the layers to give.
-        weights: `imagenet` ($RAYDREAM_WEIGHTS if set, for inception_v3; else downloaded by Keras and cached), or
-            the path of a weights file of that architecture, which may end at any block.
+        weights: of Keras' networks: `imagenet`, as by default ($RAYDREAM_WEIGHTS if set, for inception_v3; else
+            downloaded by Keras and cached), or the path of a weights file, which may end at any block.
         pooling: `average` replaces the network's max pooling, which makes smoother dreams (Gatys et al., 2015).
         dtype: `float32`, or `float64` for checks.
 
     Raises:
         UsageError: unknown backbone or layer, weights missing or not fitting; one line that names what is valid.
     """
-    model = load_model(name, weights)
+    model = load_model(name, weights or "imagenet")
     known = layer_names(model)
     for layer in layers:
         if layer not in known:
-            raise UsageError(f"backbone {name!r} has no layer {layer!r}: {nearest(layer, known)}")
+            more = "; backbone: inception_v3 has more" if name in SHIPPED else ""
+            raise UsageError(f"backbone {name!r} has no layer {layer!r}: {nearest(layer, known)}{more}")
     import keras
 
     planes = _planes(model)
@@ -224,8 +227,11 @@ def load_model(name: str, weights: str | None) -> Any:
         if weights == "imagenet":
             return _downloaded(name, build)
         return _with_weights(build(include_top=False, weights=None), Path(weights))
+    if name in SHIPPED:
+        with resources.as_file(resources.files("raydream") / "weights" / f"{name}.keras") as path:
+            return load_keras(str(path), what="backbone")
     if not name.endswith(".keras"):
-        raise UsageError(f"unknown backbone {name!r}: {nearest(name, ARCHITECTURES)}, or a .keras file")
+        raise UsageError(f"unknown backbone {name!r}: {nearest(name, [*SHIPPED, *ARCHITECTURES])}, or a .keras file")
     return load_keras(name, what="backbone")
 
 
@@ -254,7 +260,8 @@ def _downloaded(name: str, build: Callable[..., Any]) -> Any:
     except Exception as error:  # Keras raises a bare Exception for a download that fails
         raise UsageError(
             f"the ImageNet weights of {name} could not be downloaded ({_first_line(error)}): "
-            "set RAYDREAM_WEIGHTS (inception_v3) or weights: to a weights file"
+            "set RAYDREAM_WEIGHTS (inception_v3) or weights: to a weights file, "
+            "or leave backbone and weights out to dream with lite, which needs none"
         ) from error
 
 

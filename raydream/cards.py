@@ -162,6 +162,46 @@ Recipe `{made["recipe"][:12]}`:
 """
 
 
+def network(name: str, about: str, command: str, metrics: Sequence[Mapping[str, float]]) -> str:
+    """The card of a network that a training job made: what it is, the command, the time, the figures of each epoch.
+
+    Args:
+        name, about: its name, and a paragraph on it.
+        command: that makes it; see `command`.
+        metrics: of each epoch, with the same keys.
+    """
+    head = {"library_name": "keras", "tags": ["deep-dream", "raydream"]}
+    columns = list(metrics[-1]) if metrics else []
+    rows = [" | ".join(f"{line.get(key, float('nan')):.4g}" for key in columns) for line in metrics]
+    table = "\n".join(f"| {row} |" for row in (" | ".join(columns), " | ".join("---" for _ in columns), *rows))
+    seconds = sum(line.get("seconds", 0.0) for line in metrics)
+    packages = ", ".join(f"{package} {_version(package)}" for package in _PACKAGES if _version(package))
+    return f"""---
+{yaml.safe_dump(head, sort_keys=False).strip()}
+---
+# {name}
+
+{about}
+
+```sh
+{command}
+```
+
+{len(metrics)} epochs, {seconds / 60:.0f} minutes; raydream {__version__}, {packages}.
+
+{table}
+"""
+
+
+def command(job: str, options: Mapping[str, Any]) -> str:
+    """A job's command line, with the last parts of paths only: the others are this machine's own."""
+    words = ["python -m", f"raydream.jobs.{job}"]
+    for key, value in options.items():
+        text = ",".join(value) if isinstance(value, tuple | list) else str(value)
+        words.append(f"--{key.replace('_', '-')} {text.rstrip('/').rsplit('/', 1)[-1]}")
+    return " ".join(words)
+
+
 def _size_category(images: int) -> str:
     """Hugging Face's names for sizes of data sets."""
     steps = (

@@ -163,7 +163,7 @@ def _with_progress(image: Any, recipe: Recipe, backbone: Backbone, seed: int, ti
 
 @app.command(epilog="Example: raydream layers inception_v3")
 def layers(
-    backbone: Annotated[str, typer.Argument(help="inception_v3, vgg16, vgg19 or a .keras file.")],
+    backbone: Annotated[str, typer.Argument(help="lite, inception_v3, vgg16, vgg19 or a .keras file.")],
 ) -> None:
     """List the layers of a backbone that can be dreamed of."""
     from rich.console import Console

@@ -46,8 +46,9 @@ class Recipe:
     """Everything that decides a picture. Values that cannot be right raise a one-line `UsageError` in `load`.
 
     Attributes:
-        backbone: `inception_v3`, `vgg16`, `vgg19`, or the path or URL of a `.keras` file.
-        weights: `imagenet`, or the path or URL of a weights file for that backbone.
+        backbone: `lite`, `inception_v3`, `vgg16`, `vgg19`, or the path or URL of a `.keras` file. Where none is
+            named: `lite`, or `inception_v3` if weights are.
+        weights: nothing for the backbone's own; `imagenet`, or the path or URL of a weights file for that backbone.
         weights_digest: SHA-256 of the weights that must be used, up to the deepest layer in use; filled in when a
             recipe is resolved.
         pooling: `max` as trained, or `average` in its place.
@@ -67,8 +68,8 @@ class Recipe:
         seed: from which, with an image's key, comes its random stream.
     """
 
-    backbone: str = "inception_v3"
-    weights: str = "imagenet"
+    backbone: str = "lite"
+    weights: str | None = None
     weights_digest: str | None = None
     pooling: Pooling = "max"
     objective: Annotated[Objective, BeforeValidator(_objective)] = field(
@@ -92,6 +93,8 @@ class Recipe:
     def _consistent(self) -> Recipe:
         if not self.objective.terms:
             raise ValueError("objective: needs at least one term")
+        if self.backbone == "lite" and self.weights:
+            raise ValueError("weights: lite brings its own: leave them out, or say backbone: inception_v3")
         for term in self.objective.terms:
             if not math.isfinite(term.weight):
                 raise ValueError(f"objective: the weight of {term.layer!r} must be a finite number, not {term.weight}")
@@ -136,7 +139,14 @@ class Recipe:
         changes = changes or {}
         if not _WEIGHTS_FOLLOW.isdisjoint(changes):
             values = {k: v for k, v in values.items() if k != "weights_digest"}
+        # lite has its own weights: naming others is to say InceptionV3, and naming lite is to leave others out.
+        if changes.get("weights") and values.get("backbone") == "lite":
+            values = {k: v for k, v in values.items() if k != "backbone"}
+        if changes.get("backbone") == "lite":
+            values = {k: v for k, v in values.items() if k != "weights"}
         values = {**values, **changes}
+        if values.get("weights"):
+            values.setdefault("backbone", "inception_v3")
         known = [f.name for f in fields(cls)]
         for key, value in values.items():
             if key not in known:

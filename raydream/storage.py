@@ -140,6 +140,11 @@ def absolute(url: str) -> str:
     return url if "://" in url else os.path.abspath(os.path.expanduser(url))
 
 
+def anywhere(name: str) -> str:
+    """A file here by its absolute path, for workers in other folders; what is no file, such as `lite`, as it is."""
+    return absolute(name) if Path(name).is_file() else name
+
+
 def read(url: str, what: str = "file") -> bytes:
     """The bytes at a path or URL; UsageError if there are none."""
     try:
@@ -192,7 +197,8 @@ def fetch(url: str, what: str = "file") -> str:
 
 def with_local_files(recipe: Recipe) -> Recipe:
     """The recipe with the files behind its URLs brought to this machine."""
-    return recipe.changed(backbone=fetch(recipe.backbone, "backbone"), weights=fetch(recipe.weights, "weights"))
+    weights = recipe.weights and fetch(recipe.weights, "weights")
+    return recipe.changed(backbone=fetch(recipe.backbone, "backbone"), weights=weights)
 
 
 def _one_line(error: Exception) -> str:

@@ -178,7 +178,7 @@ def test_unknown_backbones_name_the_nearest():
     message = refusal(lambda: load_backbone("inceptionv3", ["mixed3"]))
     assert message == (
         "unknown backbone 'inceptionv3': did you mean 'inception_v3'? "
-        "valid: inception_v3, vgg16, vgg19, or a .keras file"
+        "valid: lite, inception_v3, vgg16, vgg19, or a .keras file"
     )
 
 

@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from raydream.jobs import dream_dataset
 from raydream.jobs.dream_dataset import Options, run
 from raydream.recipe import Recipe
 from raydream.storage import Folder
+from tests.common import processes, wait_for
 
 pytestmark = [
     pytest.mark.ray_cluster,
@@ -322,30 +322,8 @@ def slow_recipe(tiny_recipe: Recipe, tmp_path: Path) -> Path:
     return path
 
 
-def wait_for(condition: Any, seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
 def marks_in(output: Path) -> int:
     return len(list((output / "_raydream/marks").glob("*.json")))
-
-
-def dream_actors(ray_folder: str) -> list[int]:
-    """Processes of dream actors that belong to a Ray folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                title = (entry / "cmdline").read_bytes().decode(errors="replace")
-                theirs = (entry / "environ").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if "MapWorker" in title and ray_folder in theirs:
-                found.append(int(entry.name))
-    return found
 
 
 def test_kill_the_driver_and_an_actor_and_nothing_is_lost(
@@ -358,7 +336,7 @@ def test_kill_the_driver_and_an_actor_and_nothing_is_lost(
     output = tmp_path / "out"
     killed = subprocess.Popen(command(slow_recipe, photos, output), env=environment, stderr=subprocess.DEVNULL)
     wait_for(lambda: marks_in(output) >= 1)
-    actors = dream_actors(environment["RAY_TMPDIR"])
+    actors = processes("MapWorker", environment["RAY_TMPDIR"])
     assert actors, "no dream actor found to kill"
     os.kill(actors[0], signal.SIGKILL)
     wait_for(lambda: marks_in(output) >= 3)

@@ -1,6 +1,8 @@
 """The files at the top level that programs read: they must be what those programs take."""
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,15 +20,39 @@ def test_cluster_yaml_fits_rays_schema() -> None:
         validate_config({**config, "head_node_typ": "head"})
 
 
-def test_the_jobs_options_exist_and_its_recipe_loads() -> None:
+@pytest.mark.parametrize("file", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda file: file.stem)
+def test_each_entry_point_takes_its_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    job = importlib.import_module(f"raydream.jobs.{file.stem}")
+    asked: list[Any] = []
+
+    def run(options: Any) -> None:
+        asked.append(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job, "run", run)
+    with contextlib.suppress(KeyboardInterrupt):
+        job.app(["--config", str(file), "--input", "here", "--output", "there"], standalone_mode=False)
+    for key, value in yaml.safe_load(file.read_text()).items():
+        if key not in ("recipe", "set", "actors"):  # which become other things
+            found = getattr(asked[0], key)
+            assert (list(found) if isinstance(found, tuple) else found) == value, key
+
+
+def test_each_entry_point_has_a_file() -> None:
+    """A job's module is one that can be run: it says `commands.run(...)`."""
+    modules = {file.stem for file in (ROOT / "raydream/jobs").glob("*.py") if "__main__" in file.read_text()}
+    assert {file.stem for file in (ROOT / "jobs").glob("*.yaml")} == modules
+
+
+def test_the_data_set_jobs_recipe_loads() -> None:
     from raydream import commands
-    from raydream.jobs import dream_dataset
     from raydream.recipe import Recipe
 
     values = yaml.safe_load((ROOT / "jobs/dream_dataset.yaml").read_text())
-    known = {info.replace("-", "_") for info in dream_dataset.main.__annotations__}
-    assert set(values) <= known
-    assert Recipe.load(values["recipe"], commands.changes(values["set"])).weights == "imagenet"
+    recipe = Recipe.load(values["recipe"], commands.changes(values["set"]))
+    assert (recipe.backbone, recipe.weights) == ("inception_v3", "imagenet")
 
 
 def test_the_lock_names_no_host() -> None:

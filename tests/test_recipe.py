@@ -53,10 +53,13 @@ def refusal(call):
 
 
 def test_natural_dreams_is_the_seeds_recipe():
-    """Dataset 3: InceptionV3, 299 x 299, no guide, recursion 2, rescale 0.85, blend 0.15, 100 steps each of 0.02."""
-    recipe = Recipe.load("natural-dreams")
-    assert recipe.backbone == "inception_v3"
-    assert recipe.weights == "imagenet"
+    """Dataset 3: InceptionV3, 299 x 299, no guide, recursion 2, rescale 0.85, blend 0.15, 100 steps each of 0.02.
+
+    All but the network, which is lite until one says `weights: imagenet`.
+    """
+    recipe = Recipe.load("natural-dreams", {"weights": "imagenet"})
+    assert (recipe.backbone, recipe.weights) == ("inception_v3", "imagenet")
+    assert Recipe.load("natural-dreams") == recipe.changed(backbone="lite", weights=None)
     assert recipe.pooling == "max"
     assert recipe.objective == mean("mixed3") + mean("mixed5")
     assert recipe.size == (299, 299)
@@ -268,7 +271,11 @@ MISTAKES = [
     ({"seed": -1}, "seed: must be at least 0, not -1"),
     ({"seed": 2**63}, "seed: must be less than 9223372036854775808, not 9223372036854775808"),
     ({"backbone": 3}, "backbone: must be text, not 3"),
-    ({"weights": None}, "weights: must be text, not None"),
+    ({"weights": 3}, "weights: must be text, not 3"),
+    (
+        {"backbone": "lite", "weights": "imagenet"},
+        "weights: lite brings its own: leave them out, or say backbone: inception_v3",
+    ),
     ({"steps": 0}, STEPS + "0"),
     ({"steps": "many"}, STEPS + "'many'"),
     ({"steps": [1, "x", 3]}, STEPS + "[1, 'x', 3]"),
@@ -361,6 +368,23 @@ def test_the_file_is_named_with_the_mistake(tmp_path):
     path.write_text("octaves: 0\n")
     assert refusal(lambda: Recipe.load(str(path))) == f"recipe {path}: octaves: must be at least 1, not 0"
     assert refusal(lambda: Recipe.load("natural-dreams", {"tile": 1})).startswith("recipe natural-dreams: tile: ")
+
+
+def test_where_no_backbone_is_named_lite_dreams_unless_weights_are() -> None:
+    assert Recipe.parse({}) == Recipe()
+    assert (Recipe().backbone, Recipe().weights) == ("lite", None)
+    named = Recipe.parse({}, {"weights": "imagenet"})
+    assert (named.backbone, named.weights) == ("inception_v3", "imagenet")
+    assert Recipe.parse({"weights": "x.h5"}).backbone == "inception_v3"
+    assert Recipe.parse({"weights": "imagenet", "backbone": "vgg16"}).backbone == "vgg16"
+    assert Recipe.parse({"backbone": "inception_v3"}).weights is None
+
+
+def test_a_dreams_recipe_can_change_between_lite_and_others() -> None:
+    """As `replay --set` does: what is inside a dream names its backbone and weights."""
+    lite, inception = Recipe().as_dict(), Recipe.parse({"weights": "imagenet"}).as_dict()
+    assert Recipe.parse(lite, {"weights": "imagenet"}).as_dict() == inception
+    assert Recipe.parse(inception, {"backbone": "lite"}).as_dict() == lite
 
 
 def test_a_change_of_what_the_weights_hang_on_forgets_their_digest() -> None:

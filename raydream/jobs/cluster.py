@@ -55,9 +55,18 @@ def devices(gpus_per_actor: float | None) -> tuple[float, int]:
 
 def cause(error: BaseException) -> str:
     """What went wrong in a worker, in one line: the error under Ray's own, or Ray's last line."""
-    while deeper := getattr(error, "cause", None) or error.__cause__:
+    while deeper := _below(error):
         error = deeper
     if not isinstance(error, ray.exceptions.RayError):
         return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:500] if lines else type(error).__name__
+
+
+def _below(error: BaseException) -> BaseException | None:
+    """The error that this one only passes on: Ray Data's `cause`, Ray Train's failures, Python's own."""
+    failures = list(getattr(error, "worker_failures", {}).values())
+    names = ("cause", "controller_failure", "_base_exc")
+    return next((deeper for name in names if (deeper := getattr(error, name, None))), error.__cause__) or next(
+        iter(failures), None
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from raydream import codec, commands, dataset, storage
 from raydream.dataset import Plan
@@ -45,7 +44,9 @@ def prepared(options: Options) -> tuple[Options, Plan]:
         raise UsageError(f"unknown picture {options.picture!r}: {nearest(options.picture, endings)}")
     # Workers may run in another folder than we do.
     recipe = options.recipe
-    recipe = recipe.changed(backbone=_anywhere(recipe.backbone), weights=_anywhere(recipe.weights))
+    recipe = recipe.changed(
+        backbone=storage.anywhere(recipe.backbone), weights=recipe.weights and storage.anywhere(recipe.weights)
+    )
     options = replace(
         options,
         input=storage.absolute(options.input),
@@ -68,11 +69,6 @@ def prepared(options: Options) -> tuple[Options, Plan]:
         "limit": options.limit,
     }
     return replace(options, recipe=recipe), replace(plan, settings=settings, recipe=recipe.as_dict())
-
-
-def _anywhere(name: str) -> str:
-    """A file of the recipe by its absolute path; what is no file, such as `imagenet`, as it is."""
-    return storage.absolute(name) if Path(name).is_file() else name
 
 
 def _weights_digest(options: Options) -> str:

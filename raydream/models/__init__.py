@@ -1,0 +1,1 @@
+"""The networks that we train, as plain Keras layers."""

@@ -1,0 +1,1 @@
+"""What training learns from, and how: losses and steps, without Ray."""

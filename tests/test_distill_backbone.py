@@ -1,0 +1,133 @@
+"""The job that teaches lite, on a real local Ray cluster and with the tiny network: what it makes and survives."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raydream import codec, commands
+from raydream.backbones import load_backbone
+from raydream.jobs import distill_backbone
+from tests.common import processes, wait_for
+
+pytestmark = pytest.mark.ray_cluster
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty pictures, one of them broken."""
+    folder = tmp_path_factory.mktemp("photographs")
+    random = np.random.default_rng(0)
+    for index in range(20):
+        image = np.tanh(codec.fit(random.normal(size=(9, 12, 3)).astype(np.float32).clip(-1, 1), (130, 100)))
+        (folder / f"{index:02}.png").write_bytes(codec.encode(image))
+    (folder / "07.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture
+def environment() -> Iterator[dict[str, str]]:
+    """A short folder of our own for Ray: sockets' paths are limited to 107 characters."""
+    folder = tempfile.mkdtemp(prefix="rd-", dir="/tmp")
+    yield {**os.environ, "RAY_TMPDIR": folder}
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def command(teacher: str, photographs: Path, output: Path, *more: str) -> list[str]:
+    module = [sys.executable, "-m", "raydream.jobs.distill_backbone", "--teacher", teacher, "--layers", "low,mix,high"]
+    small = ["--steps", "8", "--batch", "4", "--memory", "8", "--crop", "80", "--workers", "2"]
+    return [*module, "--input", str(photographs), "--output", str(output), "--epochs", str(EPOCHS), *small, *more]
+
+
+def epochs_in(output: Path) -> list[float]:
+    file = output / "metrics.jsonl"
+    return [json.loads(line)["epoch"] for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_it_survives_kill_9_of_a_worker_and_of_the_driver(
+    tiny_path: str, photographs: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    output = tmp_path / "lite"
+    run = command(tiny_path, photographs, output)
+    first = subprocess.Popen(run, env=environment, stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(epochs_in(output)) >= 1)
+    workers = processes("RayTrainWorker", environment["RAY_TMPDIR"])
+    assert len(workers) == 2
+    os.kill(workers[1], signal.SIGKILL)
+    wait_for(lambda: len(epochs_in(output)) >= 2)
+    first.kill()
+    first.wait()
+    before = len(epochs_in(output))
+    again = subprocess.run(run, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "Traceback" not in again.stderr
+    assert epochs_in(output) == [1.0, 2.0, 3.0, 4.0]
+    assert before < EPOCHS, "the driver was killed when all was done: nothing was tested"
+    assert f"epoch {EPOCHS}" in again.stderr
+
+    backbone = load_backbone(str(output / "lite.keras"), ["low", "high"])
+    assert backbone.channels("high") == 8
+    card = (output / "README.md").read_text()
+    assert "python -m raydream.jobs.distill_backbone --input" in card
+    assert str(tmp_path) not in card
+    assert "from 17 photographs" in card
+    assert sorted(file.name for file in (output / "grids").iterdir()) == [f"epoch-0000{n}.png" for n in (1, 2, 3, 4)]
+    assert codec.decode((output / "grids/epoch-00004.png").read_bytes()).shape == (3 * 224, 3 * 224, 3)
+    assert list((output / "tensorboard").glob("events.*"))
+    metrics = json.loads((output / "metrics.jsonl").read_text().splitlines()[-1])
+    assert {"learnt/low", "learnt/cosine", "held_out/high", "held_out/cosine", "seconds"} <= metrics.keys()
+
+    other = subprocess.run([*run, "--crop", "96"], env=environment, capture_output=True, text=True, check=False)
+    assert other.returncode == 2
+    assert "holds a run with crop 80, not 96" in other.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--nonsense"], "--nonsense"),
+        (["--layers", "lwo"], "did you mean 'low'"),
+        (["--layers", ""], "--layers"),
+        (["--teacher", "inception_v4"], "did you mean 'inception_v3'"),
+        (["--teacher", "/no/such.keras"], "does not exist"),
+        (["--input", "/no/such/folder"], "has 0 images"),
+        (["--batch", "3"], "--batch 3 must be a multiple of the 2 workers"),
+        (["--crop", "20"], "--crop"),
+        (["--config", "/no/such.yaml"], "does not exist"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(
+    tiny_path: str, photographs: Path, tmp_path: Path, environment: dict[str, str], arguments: list[str], word: str
+) -> None:
+    wrong = command(tiny_path, photographs, tmp_path / "out", *arguments)
+    done = subprocess.run(wrong, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == commands.USAGE
+    assert word in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_crop_is_from_anywhere_and_never_too_small() -> None:
+    from raydream.jobs.photographs import crop
+
+    random = np.random.default_rng(0)
+    ramp = np.broadcast_to(np.linspace(-1, 1, 300, dtype=np.float32)[None, :, None], (200, 300, 3))
+    crops = [crop(ramp, 100, random) for _ in range(40)]
+    assert {c.shape for c in crops} == {(100, 100, 3)}
+    means = [c.mean() for c in crops]
+    assert min(means) < 80
+    assert max(means) > 170
+    assert crop(ramp[:40, :50], 100, random).shape == (100, 100, 3)
+
+
+def test_the_options_of_the_file_are_those_of_the_job() -> None:
+    assert distill_backbone.Options(input="a", output="b").layers == ("mixed2", "mixed3", "mixed5")

@@ -1,0 +1,134 @@
+"""training: two workers learn as one, and what is written down of it, on a real local Ray cluster."""
+
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raydream import codec
+from raydream.errors import UsageError, WorkError
+
+pytestmark = [
+    pytest.mark.ray_cluster,
+    # Ray leaves sockets and processes to the interpreter's end, and warns of its own future.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+SIDE, BATCH, STEPS = 80, 4, 10
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """One local cluster of two cores for the module, in a short folder of our own."""
+    import ray
+
+    folder = tempfile.mkdtemp(prefix="rd-", dir="/tmp")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=folder)
+    # What is in this file travels by value: the workers do not know the tests.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def learn_as_one(settings: dict[str, Any]) -> None:
+    """Ten steps of the real distillation on a batch that the workers share out; each saves the weights it ends with.
+
+    With the job's own optimizer, and with plain gradient descent, which unlike Adam is not blind to a loss that is
+    twice as large with two workers.
+    """
+    from raydream.jobs import training
+
+    strategy = training.strategy()
+    import keras
+    import tensorflow as tf
+
+    from raydream.backbones import load_backbone
+    from raydream.models import lite
+    from raydream.training import distill
+
+    teacher = load_backbone(settings["teacher"], ["low", "mix", "high"])
+    strides = [field.stride for field in teacher.axes[0].fields()]
+    squares = [np.ones(teacher.channels(layer), np.float32) for layer in teacher.layers]
+    mine = slice(training.rank(), None, settings["workers"])
+    for name, kind, rate in (("adam", keras.optimizers.Adam, 1.5e-4), ("sgd", keras.optimizers.SGD, 1e-3)):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            student = lite.build({n: (s, teacher.channels(n)) for n, s in zip(teacher.layers, strides, strict=True)})
+            optimizer = kind(rate)
+            optimizer.build(student.trainable_variables)
+        learner = distill.Distillation(student, teacher, squares, optimizer, BATCH)
+        step = tf.function(lambda *arguments, of=learner: strategy.run(of.step, arguments), autograph=False)
+        weights = [np.concatenate([np.ravel(variable) for variable in student.variables])]
+        for batch in settings["images"]:
+            arguments = tf.constant(batch[mine]), tf.ones((len(batch[mine]), 3)), tf.zeros(len(batch[mine]))
+            step(*arguments, learner.ask(*arguments))
+        weights.append(np.concatenate([np.ravel(variable) for variable in student.variables]))
+        np.save(Path(settings["folder"]) / f"{name}-{settings['workers']}-{training.rank()}.npy", weights)
+
+
+def test_two_workers_end_equal_and_like_one(cluster: None, tiny_path: str, tmp_path: Path) -> None:
+    from raydream.jobs import training
+
+    random = np.random.default_rng(0)
+    coarse = random.uniform(-1.0, 1.0, (STEPS * BATCH, 8, 8, 3)).astype(np.float32)
+    images = np.stack([codec.fit(image, SIDE) for image in coarse]).reshape(STEPS, BATCH, SIDE, SIDE, 3)
+    for workers in (1, 2):
+        settings = {"teacher": tiny_path, "workers": workers, "folder": str(tmp_path), "images": images}
+        training.fit(learn_as_one, settings, str(tmp_path / str(workers)), workers, {})
+    for name in ("adam", "sgd"):
+        one, first, second = (np.load(tmp_path / f"{name}-{which}.npy") for which in ("1-0", "2-0", "2-1"))
+        (start, one), (_, first), (_, second) = one, first, second
+        assert np.abs(first - second).max() == 0.0
+        apart, moved = np.abs(first - one).max(), np.abs(one - start).max()
+        print(f"{name}: apart {apart:.1e}, moved {moved:.1e}")
+        assert apart < 1e-5
+        assert moved > 100 * apart
+
+
+def fail(settings: dict[str, Any]) -> None:
+    raise ValueError("no such\nluck")
+
+
+def test_an_error_of_the_loop_is_one_line(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from raydream.jobs import training
+
+    monkeypatch.setattr(training, "MAX_DEATHS", 0)
+    with pytest.raises(WorkError, match=r"^the training stopped: ValueError: no such luck$"):
+        training.fit(fail, {}, str(tmp_path), 1, {})
+
+
+def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
+    from raydream.jobs import training
+
+    output = str(tmp_path / "out")
+    training.settle(output, {"crop": 139, "layers": ("a", "b")})
+    training.settle(output, {"crop": 139, "layers": ("a", "b")})
+    with pytest.raises(UsageError, match="holds a run with crop 139, not 128: say the same"):
+        training.settle(output, {"crop": 128, "layers": ("a", "b")})
+
+
+def test_the_journal_drops_what_was_written_after_the_checkpoint(tmp_path: Path) -> None:
+    from raydream.jobs import training
+
+    pictures = [[np.zeros((8, 12, 3), np.float32)] * 3, [np.ones((8, 12, 3), np.float32)] * 3]
+    journal = training.Journal(str(tmp_path), begun=0)
+    for epoch in (1.0, 2.0, 3.0):
+        journal.write({"epoch": epoch, "error": 1 / epoch}, pictures)
+    again = training.Journal(str(tmp_path), begun=2)
+    again.write({"epoch": 3.0, "error": 0.25}, pictures)
+    assert [line["epoch"] for line in training.history(str(tmp_path))] == [1.0, 2.0, 3.0]
+    assert training.history(str(tmp_path))[-1]["error"] == 0.25
+    assert all(json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines())
+    sheet = codec.decode((tmp_path / "grids/epoch-00003.png").read_bytes())
+    assert sheet.shape == (16, 36, 3)
+    assert len(list((tmp_path / "tensorboard").glob("events.*"))) == 2
