@@ -84,11 +84,26 @@ def test_it_survives_kill_9_of_a_worker_and_of_the_driver(
     assert codec.decode((output / "grids/epoch-00004.png").read_bytes()).shape == (3 * 224, 3 * 224, 3)
     assert list((output / "tensorboard").glob("events.*"))
     metrics = json.loads((output / "metrics.jsonl").read_text().splitlines()[-1])
-    assert {"learnt/low", "learnt/cosine", "held_out/high", "held_out/cosine", "seconds"} <= metrics.keys()
+    assert {"learnt/low", "learnt/cosine0", "held_out/high", "held_out/cosine2", "seconds"} <= metrics.keys()
 
     other = subprocess.run([*run, "--crop", "96"], env=environment, capture_output=True, text=True, check=False)
     assert other.returncode == 2
     assert "holds a run with crop 80, not 96" in other.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_says_so_and_ends_soon(
+    tiny_path: str, photographs: Path, tmp_path: Path, environment: dict[str, str], how: signal.Signals
+) -> None:
+    output = tmp_path / "lite"
+    run = command(tiny_path, photographs, output, "--epochs", "1000")
+    process = subprocess.Popen(run, env=environment, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: len(epochs_in(output)) >= 1)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == commands.INTERRUPTED
+    assert "the same command goes on" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,19 @@ import keras
 import numpy as np
 import pytest
 
-from raydream import backbones
-from raydream.backbones import load_backbone, load_model
+from raydream import backbones, codec
+from raydream.backbones import load_backbone, load_for, load_model
+from raydream.engine import dream, measure
 from raydream.errors import UsageError
 from raydream.geometry import Axis
 from raydream.models import lite
+from raydream.recipe import Recipe
+from raydream.training.distill import Distillation
+from tests.conftest import SHARED
+
+# What weights/lite.md says, with room for the few photographs that are looked at here.
+FIGURES = {"mixed2": 0.6, "mixed3": 0.55, "mixed5": 0.75}
+COSINE, GAIN = 0.15, 1.1
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +77,38 @@ def test_it_is_a_backbone():
     assert low.shape[-1] == 288
     with pytest.raises(UsageError, match=r"backbone 'lite' has no layer 'mixed4'.*inception_v3 has more"):
         load_backbone("lite", ["mixed4"])
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    """Photographs that lite never learnt from: each eighth of those beside the project."""
+    folder = SHARED / "images" / "photos"
+    if not folder.is_dir():
+        pytest.skip(f"no photographs at {folder}")
+    names = sorted(folder.iterdir())[::8][::12]
+    return [codec.fit(codec.decode(name.read_bytes()), (299, 299)) for name in names]
+
+
+@pytest.mark.real_weights
+def test_it_answers_as_inception_does(weights, held_out):
+    teacher = load_backbone("inception_v3", list(lite.LAYERS), weights=weights)
+    units = [np.ones(channels, np.float32) for _, channels in lite.LAYERS.values()]
+    learner = Distillation(load_model("lite", None), teacher, units, optimizer=None, batch=1)
+    found = learner.figures(held_out, [0.0, 1.0, 1.0], power=0.0)
+    print(found)
+    for layer, most in FIGURES.items():
+        assert found[layer] < most
+    assert found["cosine2"] > COSINE
+
+
+@pytest.mark.real_weights
+def test_its_dreams_are_dreams_to_inception_too(weights, held_out):
+    """Natural Dreams with a quarter of the steps: what lite amplifies is what InceptionV3 sees more of."""
+    mine = Recipe.load("natural-dreams", {"steps": 25})
+    theirs = Recipe.load("natural-dreams", {"weights": weights})
+    judge = load_for(theirs)
+    images = np.stack(held_out[:4])
+    dreams = dream(images, mine, load_for(mine), [1, 2, 3, 4])
+    gain = measure(dreams, theirs, judge).mean() / measure(images, theirs, judge).mean()
+    print(gain)
+    assert gain > GAIN

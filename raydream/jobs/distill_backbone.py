@@ -81,7 +81,8 @@ def run(options: Options) -> list[dict[str, float]]:
     found = Photographs.of(options.input, least=workers)
     asked = {key: value for key, value in asdict(options).items() if key not in ("output", "epochs", "workers")}
     training.settle(options.output, asked | {"photographs": found.digest[:12]})
-    settings = asdict(options) | {"workers": workers, "held_out": found.held_out, "usual": found.learnt}
+    some = {"held_out": found.held_out[: 2 * _MEASURED_LAST], "usual": found.learnt[: 2 * _USUAL]}  # if some are broken
+    settings = asdict(options) | {"workers": workers} | some
     dataset = found.dataset(most=2 * options.crop, blocks=workers)
     training.fit(_learn, settings, options.output, workers, {SHARD: dataset})
     metrics = training.history(options.output)
@@ -157,8 +158,8 @@ def _learn(settings: dict[str, Any]) -> None:
             where, arguments = memory.sample(here)
             found = step(*arguments)
             memory.mine[where] = found["gradient"].numpy()
-            sums.append([*found["error"].numpy().mean(0), found["cosine"].numpy().mean()])
-        learnt = zip([*options.layers, "cosine"], np.mean(sums, axis=0).tolist(), strict=True)
+            sums.append([*found["error"].numpy().mean(0), *found["cosine"].numpy().mean(0)])
+        learnt = zip([*options.layers, *distill.COSINES], np.mean(sums, axis=0).tolist(), strict=True)
         metrics = {"epoch": epoch + 1.0, **{f"learnt/{name}": value for name, value in learnt}}
         state.report(epoch + 1, watch.look(metrics, began) if watch else metrics)
 
@@ -225,10 +226,10 @@ def _card(options: Options, workers: int, learnt: int, metrics: list[dict[str, f
     asked = {k: v for k, v in asdict(options).items() if v != getattr(Options(input="", output=""), k, None)}
     about = (
         f"A small network that answers as {options.teacher} does at {', '.join(options.layers)}, distilled by "
-        f"{workers} workers from {learnt:,} photographs. `learnt/...` is measured on crops that dream while it "
-        f"learns, `held_out/...` on photographs that it never learnt from: squared error over "
-        "the square, and the cosine of the blurred gradients. `grids/` has, from the top, photographs, the "
-        "teacher's dreams and its own."
+        f"{workers} workers from {learnt:,} photographs. `learnt/...` is measured on what it learns from, "
+        "`held_out/...` on photographs that it never learnt from: squared error over the square, and the cosines of "
+        "the gradients, raw and blurred by 1 and 2 pixels. `grids/` has, from the top, photographs, the teacher's "
+        "dreams and its own."
     )
     return cards.network("lite", about, cards.command("distill_backbone", asked), metrics)
 
@@ -244,7 +245,9 @@ def main(  # noqa: PLR0913 -- the command line: one parameter an option
     teacher: Annotated[str, typer.Option(help="Backbone to learn from.")] = _D.teacher,
     weights: Annotated[str | None, typer.Option(help="Its weights; see a recipe's `weights`.")] = None,
     layers: Annotated[str, typer.Option(help="Its layers to learn, from the image up.")] = ",".join(_D.layers),
-    epochs: Annotated[int, typer.Option(min=1, help="Each ends with a checkpoint and pictures.")] = _D.epochs,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Each ends with a checkpoint and pictures; may be raised later.")
+    ] = _D.epochs,
     steps: Annotated[int, typer.Option(min=1, help="Steps in an epoch.")] = _D.steps,
     batch: Annotated[int, typer.Option(min=1, help="Crops in a step, over all workers.")] = _D.batch,
     repeats: Annotated[int, typer.Option(min=1, help="How often each of the teacher's answers is used.")] = _D.repeats,
@@ -266,7 +269,12 @@ def main(  # noqa: PLR0913 -- the command line: one parameter an option
     Exit status: 0 done, 1 the cluster cannot do it, 2 wrong usage, 130 interrupted (finished epochs are kept).
     """
     values = {key: value for key, value in locals().items() if key != "config"}
-    run(Options(**values | {"layers": tuple(filter(None, layers.replace(" ", "").split(",")))}))
+    options = Options(**values | {"layers": tuple(filter(None, layers.replace(" ", "").split(",")))})
+    try:
+        run(options)
+    except KeyboardInterrupt:
+        print("interrupted: finished epochs are kept, the same command goes on from there", file=sys.stderr)
+        return commands.INTERRUPTED
     print(f"done: {output.rstrip('/')}/lite.keras", file=sys.stderr)
     return commands.OK
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -55,6 +56,7 @@ def fit(
         datasets: Ray Data sets; each worker gets its part of them.
 
     Raises:
+        KeyboardInterrupt: on SIGINT or SIGTERM.
         WorkError: workers died, or the loop raised an error, more than `MAX_DEATHS` times.
     """
     commands.import_tensorflow_quietly()  # as Ray's trainer is about to do, with its greetings
@@ -73,9 +75,13 @@ def fit(
         ),
         datasets=dict(datasets),
     )
+    # Ray's trainer ends its workers at SIGINT, and then this process; at SIGTERM it would leave them waiting.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with _Told(Folder(output)):
             trainer.fit()
+    except SystemExit as exited:
+        raise KeyboardInterrupt from exited
     except ray.train.TrainingFailedError as error:
         raise WorkError(f"the training stopped: {cluster.cause(error)}") from error
 

@@ -2,7 +2,8 @@
 
 Two things are compared. The activations, as in FitNets (Romero et al., 2015): the squared error of each channel over
 its mean square. And the gradients at the image, as in Sobolev training (Czarnecki et al., 2017), because gradients are
-what dreams are made of: one minus their cosine, after a blur, since what is finer than that is noise.
+what dreams are made of: one minus their cosine, at several blurs. The widest alone would teach no fine detail, and a
+dream of it is all blobs; the raw gradient alone is mostly what no small network can tell.
 
 Dreams leave the photographs' distribution, so the network has to learn there, too: see `Memory`.
 """
@@ -21,7 +22,8 @@ from raydream import gradients
 from raydream.backbones import Backbone
 from raydream.geometry import Axis
 
-BLUR = 2.0  # pixels: sigma of the Gaussian after which gradients are compared
+BLURS = (0.0, 1.0, 2.0)  # pixels: sigma of the Gaussians after which gradients are compared
+COSINES = tuple(f"cosine{sigma:g}" for sigma in BLURS)  # their names among the figures
 _RARE = 0.01  # of a layer's mean square: a channel that is hardly ever awake counts as if it were so strong
 _FLAT = 0.1  # of a usual image's square: an image that hardly wakes the layer counts as if it woke it so much
 
@@ -66,7 +68,8 @@ class Distillation:
 
         with tf.GradientTape() as tape:
             found = self.compare(images, mix, power, teacher)
-            each = tf.reduce_sum(found["error"], axis=1) + self.gradient_weight * (1.0 - found["cosine"])
+            apart = 1.0 - tf.reduce_mean(found["cosine"], axis=1)
+            each = tf.reduce_sum(found["error"], axis=1) + self.gradient_weight * apart
             loss = tf.reduce_sum(each) / self.batch
         variables = self.student.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
@@ -77,7 +80,7 @@ class Distillation:
 
         Returns:
             error: (batch, layers), the squared error over the teacher's square, each channel over its mean square;
-            cosine: (batch,), of the blurred gradients; gradient: the student's, as it is.
+            cosine: (batch, blurs), of the gradients after each of `BLURS`; gradient: the student's, as it is.
         """
         import tensorflow as tf
 
@@ -86,7 +89,7 @@ class Distillation:
         errors = [_relative_error(*pair, usual) for pair, usual in zip(pairs, self.squares, strict=True)]
         return {
             "error": tf.stack(errors, axis=1),
-            "cosine": _blurred_cosine(gradient, teacher.gradient),
+            "cosine": _cosines(gradient, teacher.gradient),
             "gradient": gradient,
         }
 
@@ -95,8 +98,8 @@ class Distillation:
 
         Returns:
             For each layer its error: a channel's squared error over its square, both over all images; the mean over
-            the channels that the teacher ever wakes. And the mean `cosine` of the blurred gradients of one objective,
-            as `ask` has it.
+            the channels that the teacher ever wakes. And the mean cosines of the gradients of one
+            objective, as `ask` has it: `cosine0` of the raw ones, `cosine2` after a blur of two pixels.
         """
         import tensorflow as tf
 
@@ -107,11 +110,11 @@ class Distillation:
             pairs = self._same_cells(planes, wanted.planes)
             wrong = [tf.reduce_sum(tf.square(mine - theirs), (0, 1, 2)) for mine, theirs in pairs]
             whole = [tf.reduce_sum(tf.square(theirs), (0, 1, 2)) for _, theirs in pairs]
-            return wrong, whole, _blurred_cosine(gradient, wanted.gradient)
+            return wrong, whole, _cosines(gradient, wanted.gradient)[0]
 
         traced = tf.function(on_one, autograph=False, reduce_retracing=True)
         wrong, whole, cosines = zip(*(traced(tf.constant(image[None])) for image in images), strict=True)
-        found = {"cosine": float(np.mean(cosines))}
+        found = dict(zip(COSINES, np.mean(cosines, axis=0).tolist(), strict=True))
         for index, layer in enumerate(self.teacher.layers):
             error, square = (np.sum([each[index] for each in sums], axis=0) for sums in (wrong, whole))
             awake = square > 1e-6 * np.mean(square)  # what the teacher never says cannot be wrong by a share of it
@@ -173,10 +176,17 @@ def _relative_error(mine: Any, theirs: Any, squares: Any) -> Any:
     return error / (tf.reduce_mean(tf.square(theirs) * weights, (1, 2, 3)) + _FLAT)
 
 
-def _blurred_cosine(a: Any, b: Any) -> Any:
+def _cosines(a: Any, b: Any) -> Any:
+    """Cosines of gradients (batch, height, width, 3) after each of `BLURS`: (batch, blurs)."""
     import tensorflow as tf
 
-    a, b = gradients.blur(a, BLUR), gradients.blur(b, BLUR)
+    pairs = [(gradients.blur(a, sigma), gradients.blur(b, sigma)) if sigma else (a, b) for sigma in BLURS]
+    return tf.stack([_cosine(*pair) for pair in pairs], axis=1)
+
+
+def _cosine(a: Any, b: Any) -> Any:
+    import tensorflow as tf
+
     size = tf.reduce_sum(a * a, (1, 2, 3)) * tf.reduce_sum(b * b, (1, 2, 3))
     return tf.reduce_sum(a * b, (1, 2, 3)) * tf.math.rsqrt(size + 1e-30)
 

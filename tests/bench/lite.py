@@ -63,7 +63,7 @@ def errors(arguments: Any, weights: str) -> Any:
     """Errors of the activations, and cosines of the gradients of mean(mixed3) + mean(mixed5)."""
     from raydream.backbones import load_backbone, load_model
     from raydream.engine import dream_steps
-    from raydream.training.distill import Distillation
+    from raydream.training.distill import COSINES, Distillation
 
     teacher = load_backbone("inception_v3", LAYERS, weights=weights)
     student = load_model(arguments.backbone, None)
@@ -81,7 +81,7 @@ def errors(arguments: Any, weights: str) -> Any:
         sets[f"{len(few)} dreams of {Path(backbone).name}, half done"] = half_done(few, last, half)
     for name, images in sets.items():
         found = learner.figures(images, [0.0, 1.0, 1.0], power=0.0)
-        figures = "  ".join(f"{key} {found[key]:.3f}" for key in (*LAYERS, "cosine"))
+        figures = "  ".join(f"{key} {found[key]:.3f}" for key in (*LAYERS, *COSINES))
         yield f"errors, {name}: {figures}"
 
 
