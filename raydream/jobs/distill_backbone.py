@@ -74,11 +74,11 @@ def run(options: Options) -> list[dict[str, float]]:
     from raydream.jobs.photographs import SHARD, Photographs
 
     options = _prepared(options)
+    found = Photographs.of(options.input)
     cluster.join()
     workers = training.workers(options.workers)
     if options.batch % workers or options.memory < options.batch:
         raise UsageError(f"--batch {options.batch} must be a multiple of the {workers} workers, and at most --memory")
-    found = Photographs.of(options.input, least=workers)
     asked = {key: value for key, value in asdict(options).items() if key not in ("output", "epochs", "workers")}
     training.settle(options.output, asked | {"photographs": found.digest[:12]})
     some = {"held_out": found.held_out[: 2 * _MEASURED_LAST], "usual": found.learnt[: 2 * _USUAL]}  # if some are broken

@@ -34,12 +34,12 @@ class Photographs:
     digest: str
 
     @classmethod
-    def of(cls, source: str, least: int) -> Photographs:
-        """Those of a folder's path or URL; UsageError unless at least so many can be learnt from."""
+    def of(cls, source: str) -> Photographs:
+        """Those of a folder's path or URL; UsageError if there are too few to hold any out."""
         names = [n for n in Folder(source).files() if PurePosixPath(n).suffix.lower() in codec.IMAGE_ENDINGS]
         learnt = [name for index, name in enumerate(names) if index % HELD_OUT]
-        if len(learnt) < least:
-            raise UsageError(f"input {source} has {len(names)} images: too few to learn from")
+        if len(names) < HELD_OUT:
+            raise UsageError(f"input {source} has {len(names)} images: too few, {HELD_OUT} are the least")
         digest = hashlib.sha256("\n".join(names).encode("utf-8", "backslashreplace")).hexdigest()
         return cls(source, learnt, names[::HELD_OUT], digest)
 

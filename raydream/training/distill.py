@@ -231,7 +231,7 @@ class Memory:
         where = (self._oldest + np.arange(count)) % len(self.images)
         self._oldest = (self._oldest + count) % len(self.images)
         for i in where:
-            fresh = i % 2 == 0 or self._random.random() < 0.1
+            fresh = i % 2 == 0 or self._random.random() < 0.05
             self.images[i] = self._start() if fresh else self._moved(self.images[i], self.kept[-1][i], self.mine[i])
         self.mine[where] = 0.0
         for kept, new in zip(self.kept, self._answers(self.images[where]), strict=True):
@@ -256,7 +256,7 @@ class Memory:
 
     def _moved(self, image: Any, teacher: Any, student: Any) -> NDArray[np.float32]:
         gradient = student if student.any() and self._random.random() < 0.5 else teacher
-        step = self._random.uniform(0.02, 0.15) / (gradient.std() + 1e-12)
+        step = self._random.uniform(0.02, 0.3) / (gradient.std() + 1e-12)
         moved = np.asarray(np.clip(image + step * gradient, -1.0, 1.0), np.float32)
         moved = np.roll(moved, self._random.integers(0, moved.shape[0], 2), (0, 1))
         return _enlarged(moved, self._random) if self._random.random() < 0.08 else moved
