@@ -209,7 +209,7 @@ class Journal:
         self._folder = Folder(output)
         self._lines = [line for line in history(output) if line["epoch"] <= begun]
         self._logs = tempfile.TemporaryDirectory()  # to be copied: the output may be a URL
-        self._writer = SummaryWriter(self._logs.name)
+        self._writer = SummaryWriter(self._logs.name, filename_suffix=f".from-{begun}")
 
     def write(self, metrics: Mapping[str, float], rows: Sequence[Sequence[NDArray[np.float32]]]) -> None:
         """An epoch: its metrics, `epoch` among them; rows of pictures (height, width, 3) in [-1, 1] of one size."""
