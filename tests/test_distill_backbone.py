@@ -152,7 +152,3 @@ def test_the_crop_is_from_anywhere_and_never_too_small() -> None:
     assert min(means) < 80
     assert max(means) > 170
     assert crop(ramp[:40, :50], 100, random).shape == (100, 100, 3)
-
-
-def test_the_options_of_the_file_are_those_of_the_job() -> None:
-    assert distill_backbone.Options(input="a", output="b").layers == ("mixed2", "mixed3", "mixed5")

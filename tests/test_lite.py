@@ -14,7 +14,6 @@ from raydream.geometry import Axis
 from raydream.models import lite
 from raydream.recipe import Recipe
 from raydream.training.distill import Distillation
-from tests.conftest import SHARED
 
 # What weights/lite.md says, with room for the few photographs that are looked at here.
 FIGURES = {"mixed2": 0.65, "mixed3": 0.6, "mixed5": 0.85}
@@ -80,12 +79,9 @@ def test_it_is_a_backbone():
 
 
 @pytest.fixture(scope="module")
-def held_out():
-    """Photographs that lite never learnt from: each eighth of those beside the project."""
-    folder = SHARED / "images" / "photos"
-    if not folder.is_dir():
-        pytest.skip(f"no photographs at {folder}")
-    names = sorted(folder.iterdir())[::8][::12]
+def held_out(photographs):
+    """Some of those that lite never learnt from: each eighth."""
+    names = photographs[::8][::12]
     return [codec.fit(codec.decode(name.read_bytes()), (299, 299)) for name in names]
 
 

@@ -65,8 +65,6 @@ def cause(error: BaseException) -> str:
 
 def _below(error: BaseException) -> BaseException | None:
     """The error that this one only passes on: Ray Data's `cause`, Ray Train's failures, Python's own."""
-    failures = list(getattr(error, "worker_failures", {}).values())
-    names = ("cause", "controller_failure", "_base_exc")
-    return next((deeper for name in names if (deeper := getattr(error, name, None))), error.__cause__) or next(
-        iter(failures), None
-    )
+    named = (getattr(error, name, None) for name in ("cause", "controller_failure", "_base_exc"))
+    below = [*named, error.__cause__, *getattr(error, "worker_failures", {}).values()]
+    return next(filter(None, below), None)

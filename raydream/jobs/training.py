@@ -76,7 +76,7 @@ def fit(
         datasets=dict(datasets),
     )
     # Ray's trainer ends its workers at SIGINT, and then this process; at SIGTERM it would leave them waiting.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    handler = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with _Told(Folder(output)):
             trainer.fit()
@@ -84,6 +84,8 @@ def fit(
         raise KeyboardInterrupt from exited
     except ray.train.TrainingFailedError as error:
         raise WorkError(f"the training stopped: {cluster.cause(error)}") from error
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def workers(asked: int | None) -> int:

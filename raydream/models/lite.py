@@ -38,7 +38,7 @@ def build(layers: Mapping[str, tuple[int, int]] = LAYERS) -> Any:
             raise UsageError(f"layer {name!r} has a stride of {stride} pixels: lite has planes of {list(planes)}")
         alike = [other for other, (same, _) in layers.items() if same == stride]
         # Of several layers of a stride the last is on the last plane and the first on the first.
-        place = alike.index(name) / max(1, len(alike) - 1) if len(alike) > 1 else 1.0
+        place = alike.index(name) / (len(alike) - 1) if len(alike) > 1 else 1.0
         plane = planes[stride][round(place * (len(planes[stride]) - 1))]
         answers.append(_convolution(plane, channels, 1, name=name))
     return keras.Model(images, answers, name="lite")
