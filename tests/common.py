@@ -4,6 +4,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+RAY = [
+    pytest.mark.ray_cluster,
+    # Ray leaves sockets and processes to the interpreter's end, and warns of its own future.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]  # the `pytestmark` of tests on a Ray cluster
+
 
 def wait_for(condition: Callable[[], bool], seconds: float = 240.0) -> None:
     """Waits until a condition holds; fails if that takes too long."""

@@ -1,6 +1,10 @@
 """What the tests share: a small network that has every kind of layer that matters, and the real weights if at hand."""
 
+import os
+import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +118,34 @@ def photographs() -> list[Path]:
 def inception(weights: str) -> Backbone:
     """The real InceptionV3, cut at `mixed3` and `mixed5`."""
     return load_backbone("inception_v3", ["mixed3", "mixed5"], weights=weights)
+
+
+@pytest.fixture(scope="module")
+def ray_folder() -> Iterator[str]:
+    """A folder of our own for Ray: short, because sockets' paths are limited to 107 characters."""
+    folder = tempfile.mkdtemp(prefix="rd-", dir="/tmp")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cluster(ray_folder: str, request: pytest.FixtureRequest) -> Iterator[None]:
+    """One local cluster of two cores for the module."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=ray_folder)
+    # What is in the test's file travels by value: the workers do not know the tests.
+    ray.cloudpickle.register_pickle_by_value(request.module)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    ray.shutdown()
+
+
+@pytest.fixture
+def environment(ray_folder: str) -> dict[str, str]:
+    """The environment of a command that starts a local cluster of its own."""
+    return {**os.environ, "RAY_TMPDIR": tempfile.mkdtemp(dir=ray_folder)}
 
 
 def random_images(height: int, width: int, batch: int = 1, seed: int = 0) -> np.ndarray:

@@ -2,12 +2,9 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +13,9 @@ import pytest
 from raydream import codec, commands
 from raydream.backbones import load_backbone
 from raydream.jobs import distill_backbone
-from tests.common import processes, wait_for
+from tests.common import RAY, processes, wait_for
 
-pytestmark = pytest.mark.ray_cluster
+pytestmark = RAY
 EPOCHS = 4
 
 
@@ -32,14 +29,6 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{index:02}.png").write_bytes(codec.encode(image))
     (folder / "07.png").write_bytes(b"no picture")
     return folder
-
-
-@pytest.fixture
-def environment() -> Iterator[dict[str, str]]:
-    """A short folder of our own for Ray: sockets' paths are limited to 107 characters."""
-    folder = tempfile.mkdtemp(prefix="rd-", dir="/tmp")
-    yield {**os.environ, "RAY_TMPDIR": folder}
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def command(teacher: str, photographs: Path, output: Path, *more: str) -> list[str]:

@@ -8,9 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,37 +24,10 @@ from raydream.jobs import dream_dataset
 from raydream.jobs.dream_dataset import Options, run
 from raydream.recipe import Recipe
 from raydream.storage import Folder
-from tests.common import processes, wait_for
+from tests.common import RAY, processes, wait_for
 
-pytestmark = [
-    pytest.mark.ray_cluster,
-    # Ray leaves sockets and processes to the interpreter's end, and warns of its own future.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = RAY
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def ray_folder() -> Iterator[str]:
-    """A folder of our own for Ray: short, because sockets' paths are limited to 107 characters."""
-    folder = tempfile.mkdtemp(prefix="rd-", dir="/tmp")
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def cluster(ray_folder: str) -> Iterator[None]:
-    """One local cluster of two cores for the module."""
-    import ray
-
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=ray_folder)
-    # Classes of this file travel by value: the workers do not know the tests.
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
-    ray.shutdown()
 
 
 def picture(seed: int, size: tuple[int, int] = (120, 104)) -> Image.Image:
@@ -307,11 +278,6 @@ def test_a_dry_run_writes_nothing(
 def command(recipe: Path, source: Path, output: Path, *more: str) -> list[str]:
     module = [sys.executable, "-m", "raydream.jobs.dream_dataset", "--recipe", str(recipe)]
     return [*module, "--input", str(source), "--output", str(output), "--actors", "2", *more]
-
-
-@pytest.fixture
-def environment(ray_folder: str) -> dict[str, str]:
-    return {**os.environ, "RAY_TMPDIR": tempfile.mkdtemp(dir=ray_folder), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 @pytest.fixture

@@ -1,11 +1,6 @@
 """training: two workers learn as one, and what is written down of it, on a real local Ray cluster."""
 
 import json
-import shutil
-import signal
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +9,10 @@ import pytest
 
 from raydream import codec
 from raydream.errors import UsageError, WorkError
+from tests.common import RAY
 
-pytestmark = [
-    pytest.mark.ray_cluster,
-    # Ray leaves sockets and processes to the interpreter's end, and warns of its own future.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = RAY
 SIDE, BATCH, STEPS = 80, 4, 10
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """One local cluster of two cores for the module, in a short folder of our own."""
-    import ray
-
-    folder = tempfile.mkdtemp(prefix="rd-", dir="/tmp")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=folder)
-    # What is in this file travels by value: the workers do not know the tests.
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
-    ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def learn_as_one(settings: dict[str, Any]) -> None:

@@ -18,7 +18,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,15 +76,21 @@ def fit(
         ),
         datasets=dict(datasets),
     )
-    # Ray's trainer ends its workers at SIGINT, and then this process; at SIGTERM it would leave them waiting.
-    handler = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        with _Told(Folder(output)):
+        with _sigterm_as_sigint(), _Told(Folder(output)):
             trainer.fit()
     except SystemExit as exited:
         raise KeyboardInterrupt from exited
     except ray.train.TrainingFailedError as error:
         raise WorkError(f"the training stopped: {cluster.cause(error)}") from error
+
+
+@contextmanager
+def _sigterm_as_sigint() -> Iterator[None]:
+    """Ray's trainer ends its workers at SIGINT, and then this process; at SIGTERM it would leave them waiting."""
+    handler = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
     finally:
         signal.signal(signal.SIGTERM, handler)
 
