@@ -70,6 +70,19 @@ def test_two_workers_end_equal_and_like_one(cluster: None, tiny_path: str, tmp_p
         assert moved > 100 * apart
 
 
+@pytest.mark.parametrize(
+    ("there", "asked", "number"),
+    [({"CPU": 2.0}, None, 2), ({"CPU": 6.0}, None, 4), ({"CPU": 64.0, "GPU": 3.0}, None, 2), ({}, None, 1), ({}, 3, 3)],
+)
+def test_as_many_workers_as_share_a_batch_of_eight(
+    monkeypatch: pytest.MonkeyPatch, there: dict[str, float], asked: int | None, number: int
+) -> None:
+    from raydream.jobs import training
+
+    monkeypatch.setattr(training.ray, "cluster_resources", lambda: there)
+    assert training.workers(asked, 8) == number
+
+
 def fail(settings: dict[str, Any]) -> None:
     raise ValueError("no such\nluck")
 

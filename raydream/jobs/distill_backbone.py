@@ -47,12 +47,12 @@ class Options:
     teacher: str = "inception_v3"
     weights: str | None = None
     layers: tuple[str, ...] = ("mixed2", "mixed3", "mixed5")
-    epochs: int = 20
+    epochs: int = 44
     steps: int = 500
-    batch: int = 16
+    batch: int = 8
     repeats: int = 4
-    memory: int = 512
-    crop: int = 139
+    memory: int = 256
+    crop: int = 203
     workers: int | None = None
     learning_rate: float = 3e-3
     gradient_weight: float = 2.0
@@ -76,7 +76,7 @@ def run(options: Options) -> list[dict[str, float]]:
     options = _prepared(options)
     found = Photographs.of(options.input)
     cluster.join()
-    workers = training.workers(options.workers)
+    workers = training.workers(options.workers, options.batch)
     if options.batch % workers or options.memory < options.batch:
         raise UsageError(f"--batch {options.batch} must be a multiple of the {workers} workers, and at most --memory")
     asked = {key: value for key, value in asdict(options).items() if key not in ("output", "epochs", "workers")}
@@ -253,7 +253,9 @@ def main(  # noqa: PLR0913 -- the command line: one parameter an option
     repeats: Annotated[int, typer.Option(min=1, help="How often each of the teacher's answers is used.")] = _D.repeats,
     memory: Annotated[int, typer.Option(min=1, help="Answers that are kept, over all workers.")] = _D.memory,
     crop: Annotated[int, typer.Option(min=75, help="Side of a crop, in pixels.")] = _D.crop,
-    workers: Annotated[int | None, typer.Option(min=1, help="Default: one a GPU, else one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Default: one a GPU, else one a core, as the batch divides.")
+    ] = None,
     learning_rate: Annotated[float, typer.Option(min=0, help="At its highest; it falls to 1 %.")] = _D.learning_rate,
     gradient_weight: Annotated[
         float, typer.Option(min=0, help="What the gradients count beside the activations.")

@@ -95,10 +95,11 @@ def _sigterm_as_sigint() -> Iterator[None]:
         signal.signal(signal.SIGTERM, handler)
 
 
-def workers(asked: int | None) -> int:
-    """How many workers: those asked for, else one a GPU, else one a core."""
+def workers(asked: int | None, batch: int) -> int:
+    """How many workers: those asked for, else one a GPU, else one a core, but as many as can share a batch evenly."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return asked or int(resources.get("GPU", 0)) or max(1, int(resources.get("CPU", 1)))
+    most = int(resources.get("GPU", 0)) or int(resources.get("CPU", 1))
+    return asked or max(number for number in range(1, batch + 1) if batch % number == 0 and number <= max(1, most))
 
 
 def _devices(workers: int) -> dict[str, Any]:
