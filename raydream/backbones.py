@@ -215,7 +215,7 @@ def describe(name: str) -> list[tuple[str, int, Field]]:
 
 
 def load_model(name: str, weights: str | None) -> Any:
-    """The whole Keras model of a backbone; `weights` None leaves it untrained (for its layer names)."""
+    """The whole Keras model of a backbone; `weights` None leaves those of `ARCHITECTURES` untrained."""
     import keras
 
     if name in ARCHITECTURES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -198,8 +199,13 @@ def command(job: str, options: Mapping[str, Any]) -> str:
     words = ["python -m", f"raydream.jobs.{job}"]
     for key, value in options.items():
         text = ",".join(value) if isinstance(value, tuple | list) else str(value)
-        words.append(f"--{key.replace('_', '-')} {text.rstrip('/').rsplit('/', 1)[-1]}")
+        words.append(f"--{key.replace('_', '-')} {shlex.quote(last_part(text))}")
     return " ".join(words)
+
+
+def last_part(path: str) -> str:
+    """Of a path or URL; a name as it is."""
+    return path.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _size_category(images: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -129,16 +129,21 @@ def make_plan(
         UsageError: the folder holds no image.
     """
     found = source.files()
-    visible = sorted(id for id in found if not any(part.startswith(".") for part in id.split("/")))
-    ids = [id for id in visible if PurePosixPath(id).suffix.lower() in (*endings, "")]
+    ids, rest = images_among(found, endings)
     if not ids:
         raise UsageError(f"input {source.url} {'holds no images' if found else 'is empty, or no folder'}")
-    rest = tuple(sorted({*visible} - {*ids}))
     ids = ids[:limit]
     most = shard_size or max(1, min(64, len(ids) // 64))
     room = _SHARD_BYTES if shard_size is None else None
     packed = _packed([(id, found[id]) for id in ids], most, room)
-    return Plan(input=source.url, shards=packed, passed_over=rest, settings={}, recipe={})
+    return Plan(input=source.url, shards=packed, passed_over=tuple(rest), settings={}, recipe={})
+
+
+def images_among(names: Iterable[str], endings: frozenset[str]) -> tuple[list[str], list[str]]:
+    """The images among files by their names, without ending or with one of these, and the others; no hidden ones."""
+    visible = sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
+    images = [name for name in visible if PurePosixPath(name).suffix.lower() in (*endings, "")]
+    return images, sorted({*visible} - {*images})
 
 
 def _packed(files: list[tuple[str, int]], most: int, room: int | None) -> tuple[tuple[str, ...], ...]:

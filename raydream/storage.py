@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import stat
@@ -84,24 +85,59 @@ class Folder:
             fs.makedirs(fs._parent(path), exist_ok=True)
             fs.pipe_file(path, data)  # object stores show an object when its upload is complete
             return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{uuid.uuid4().hex}.partial")
-        try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with _WholeFile(Path(path)) as file:
+            file.write(data)
+
+    def arrow(self) -> tuple[Any, str]:
+        """For what takes pyarrow's file systems: ours, which writes as `write` does, and this folder's path in it."""
+        from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+        fs, root = self._place
+        return PyFileSystem(FSSpecHandler(_WholeFiles() if self.local else fs)), root
 
     def remove_partial(self) -> None:
         """Removes what writers that were killed left behind."""
         for name in self.files() if self.local else ():
             if name.endswith(".partial"):
                 Path(self._path(name)).unlink(missing_ok=True)
+
+
+class _WholeFile(io.BufferedWriter):
+    """A file that takes its place when it is closed, over any that is there; after an error it never does."""
+
+    def __init__(self, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._target = target
+        self._partial = target.with_name(f".{uuid.uuid4().hex}.partial")
+        super().__init__(io.FileIO(self._partial, "wb"))
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        try:
+            self.flush()
+            os.fsync(self.fileno())
+            super().close()
+            self._partial.replace(self._target)
+        except BaseException:
+            self._discard()
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind:
+            self._discard()
+        self.close()
+
+    def _discard(self) -> None:
+        self._partial.unlink(missing_ok=True)
+        self.raw.close()
+
+
+class _WholeFiles(LocalFileSystem):  # type: ignore[misc]
+    """This machine's files, written as `_WholeFile`."""
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        return _WholeFile(Path(path)) if mode == "wb" else super()._open(path, mode, **options)
 
 
 def _opened(url: str) -> tuple[Any, str]:
@@ -165,6 +201,12 @@ def write(url: str, data: bytes) -> None:
     except Exception as error:  # each file system has its own errors
         reason = getattr(error, "strerror", None) or _one_line(error)
         raise UsageError(f"{url} cannot be written: {reason}") from error
+
+
+def check_apart(source: str, output: str) -> None:
+    """UsageError if the output's URL lies in the input's: what is written would be read as if it were given."""
+    if f"{output.rstrip('/')}/".startswith(f"{source.rstrip('/')}/"):
+        raise UsageError(f"output {output} lies in the input: the dreams would be dreamed again")
 
 
 def check_writable(url: str) -> None:

@@ -114,6 +114,14 @@ def test_cells_that_lie_elsewhere_are_brought_together(teacher):
     assert all(a.shape == b.shape for a, b in pairs)
 
 
+def test_of_one_layer_too(tiny_path):
+    learner = distillation(load_backbone(tiny_path, ["mix"]))
+    batch, (mix, power) = tf.constant(images(4)), objectives(4, layers=1)
+    found = learner.compare(batch, mix, power, learner.ask(batch, mix, power))
+    assert found["error"].shape == (4, 1)
+    assert set(learner.figures(list(images(2)), [1.0], power=0.0)) == {"mix", *distill.COSINES}
+
+
 def test_learning_helps(teacher):
     learner = distillation(teacher)
     batch, (mix, power) = tf.constant(images(4)), objectives(4)

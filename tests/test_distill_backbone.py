@@ -55,20 +55,26 @@ def test_it_survives_kill_9_of_a_worker_and_of_the_driver(
     wait_for(lambda: len(epochs_in(output)) >= 2)
     first.kill()
     first.wait()
-    before = len(epochs_in(output))
+    before = (output / "metrics.jsonl").read_text().splitlines()
     again = subprocess.run(run, env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert "Traceback" not in again.stderr
     assert epochs_in(output) == [1.0, 2.0, 3.0, 4.0]
-    assert before < EPOCHS, "the driver was killed when all was done: nothing was tested"
+    assert len(before) < EPOCHS, "the driver was killed when all was done: nothing was tested"
+    # The last may have been written before its checkpoint; each line has its seconds, so that no two are the same.
+    assert (output / "metrics.jsonl").read_text().splitlines()[: len(before) - 1] == before[:-1]
+    begun = {int(file.suffix.removeprefix(".from-")) for file in (output / "tensorboard").iterdir()}
+    assert 0 in begun
+    assert max(begun) >= len(before) - 1 > 0
     assert f"epoch {EPOCHS}" in again.stderr
 
     backbone = load_backbone(str(output / "lite.keras"), ["low", "high"])
     assert backbone.channels("high") == 8
     card = (output / "README.md").read_text()
     assert "python -m raydream.jobs.distill_backbone --input" in card
-    assert str(tmp_path) not in card
-    assert "from 17 photographs" in card
+    assert str(tmp_path.parent) not in card
+    assert str(Path(tiny_path).parent) not in card
+    assert "from 17 image files" in card
     assert sorted(file.name for file in (output / "grids").iterdir()) == [f"epoch-0000{n}.png" for n in (1, 2, 3, 4)]
     assert codec.decode((output / "grids/epoch-00004.png").read_bytes()).shape == (3 * 224, 3 * 224, 3)
     assert list((output / "tensorboard").glob("events.*"))
@@ -78,6 +84,7 @@ def test_it_survives_kill_9_of_a_worker_and_of_the_driver(
     for change, word in (
         ("--crop 96", "holds a run with crop 80, not 96"),
         ("--batch 3", "a multiple of the 2 workers"),
+        ("--workers 4", "this machine has room for 2"),
     ):
         other = subprocess.run([*run, *change.split()], env=environment, capture_output=True, text=True, check=False)
         assert other.returncode == commands.USAGE
@@ -109,6 +116,12 @@ def test_interrupted_it_says_so_and_ends_soon(
         (["--teacher", "/no/such.keras"], "does not exist"),
         (["--input", "/no/such/folder"], "has 0 images"),
         (["--crop", "20"], "--crop"),
+        (["--layers", "low,low"], "each once"),
+        (["--layers", "high,low"], "from the image up"),
+        (["--learning-rate", "nan"], "must be numbers"),
+        (["--seed", str(2**32)], "--seed"),
+        (["--output", "{photographs}/lite"], "lies in the input"),
+        (["--input", "{broken}"], "not one of 1 images, from 0.png on, can be read"),
         (["--config", "/no/such.yaml"], "does not exist"),
     ],
 )
@@ -120,6 +133,10 @@ def test_wrong_usage_is_one_line_and_status_2(
     arguments: list[str],
     word: str,
 ) -> None:
+    (tmp_path / "broken").mkdir()
+    for index in range(8):
+        (tmp_path / f"broken/{index}.png").write_bytes(b"no picture")
+    arguments = [argument.format(photographs=photographs, broken=tmp_path / "broken") for argument in arguments]
     wrong = command(tiny_path, photographs, tmp_path / "out", *arguments)[3:]
     with pytest.raises(SystemExit) as exited:
         commands.run(distill_backbone.app, "distill_backbone", wrong)

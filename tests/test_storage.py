@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -255,6 +256,24 @@ def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing_else(tmp_path:
         out.write("x", "no bytes")  # type: ignore[arg-type]
     assert out.files() == {"x": 3}
     assert out.read("x") == b"old"
+
+
+def test_through_arrow_a_file_is_whole_or_as_it_was_too(tmp_path: Path) -> None:
+    """As Ray Train writes its list of checkpoints, again and again over the same file."""
+    out = Folder(str(tmp_path / "a folder"))
+    filesystem, root = pickle.loads(pickle.dumps(out.arrow()))
+    assert root == out.url
+    filesystem.create_dir(f"{root}/deep")
+    with filesystem.open_output_stream(f"{root}/deep/x") as stream:
+        stream.write(b"old")
+    stream = filesystem.open_output_stream(f"{root}/deep/x")
+    stream.write(b"new")
+    stream.flush()
+    assert out.read("deep/x") == b"old"
+    stream.close()
+    assert out.files() == {"deep/x": 3}
+    with filesystem.open_input_stream(f"{root}/deep/x") as read:
+        assert read.read() == b"new"
 
 
 def test_remove_partial_has_nothing_to_do_elsewhere_and_does_nothing_here(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_two_workers_end_equal_and_like_one(cluster: None, tiny_path: str, tmp_p
     images = np.stack([codec.fit(image, SIDE) for image in coarse]).reshape(STEPS, BATCH, SIDE, SIDE, 3)
     for workers in (1, 2):
         settings = {"teacher": tiny_path, "workers": workers, "folder": str(tmp_path), "images": images}
-        training.fit(learn_as_one, settings, str(tmp_path / str(workers)), workers, {})
+        training.fit(learn_as_one, settings, str(tmp_path / str(workers)), training.workers(workers, BATCH, None), {})
     for name in ("adam", "sgd"):
         one, first, second = (np.load(tmp_path / f"{name}-{which}.npy") for which in ("1-0", "2-0", "2-1"))
         (start, one), (_, first), (_, second) = one, first, second
@@ -71,16 +71,92 @@ def test_two_workers_end_equal_and_like_one(cluster: None, tiny_path: str, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("there", "asked", "number"),
-    [({"CPU": 2.0}, None, 2), ({"CPU": 6.0}, None, 4), ({"CPU": 64.0, "GPU": 3.0}, None, 2), ({}, None, 1), ({}, 3, 3)],
+    ("nodes", "asked", "number", "each"),
+    [
+        ([{"CPU": 2.0}], None, 2, {"CPU": 0.9}),
+        ([{"CPU": 6.0}], None, 4, {"CPU": 0.9}),
+        ([{"CPU": 6.0}], 2, 2, {"CPU": 2.9}),
+        ([{"CPU": 4.0}, {"CPU": 4.0}], 1, 1, {"CPU": 3.9}),
+        ([{"CPU": 4.0}, {"CPU": 6.0}], 3, 3, {"CPU": 2.9}),
+        ([{"CPU": 60.0}, {"CPU": 4.0, "GPU": 3.0}], None, 2, {"GPU": 1.0}),
+    ],
 )
-def test_as_many_workers_as_share_a_batch_of_eight(
-    monkeypatch: pytest.MonkeyPatch, there: dict[str, float], asked: int | None, number: int
+def test_as_many_workers_as_fit_and_share_a_batch_of_eight(
+    monkeypatch: pytest.MonkeyPatch,
+    nodes: list[dict[str, float]],
+    asked: int | None,
+    number: int,
+    each: dict[str, float],
 ) -> None:
     from raydream.jobs import training
 
-    monkeypatch.setattr(training.ray, "cluster_resources", lambda: there)
-    assert training.workers(asked, 8) == number
+    whole = {key: sum(node.get(key, 0.0) for node in nodes) for key in ("CPU", "GPU")}
+    monkeypatch.setattr(training.ray, "cluster_resources", lambda: whole)
+    monkeypatch.setattr(training.ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
+    scaling = training.workers(asked, 8, None)
+    assert scaling.num_workers == number
+    assert scaling.resources_per_worker == pytest.approx(each)
+
+
+def test_a_cluster_without_room_may_grow_and_this_machine_cannot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from raydream.jobs import training
+
+    monkeypatch.setattr(training.ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(training.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+    with pytest.raises(UsageError, match="--workers 4: this machine has room for 2"):
+        training.workers(4, 8, None)
+    with pytest.raises(UsageError, match="--gpus-per-worker 1: this machine has no GPU"):
+        training.workers(4, 8, 1.0)
+    monkeypatch.setenv("RAY_ADDRESS", "somewhere")
+    assert training.workers(4, 8, 1.0).resources_per_worker == {"GPU": 1.0}
+    assert "waiting" in capsys.readouterr().err
+
+
+def learn_and_stop(settings: dict[str, Any]) -> None:
+    """One epoch a run of some optimizer steps; what it began with and ended with is saved."""
+    from raydream.jobs import training
+
+    strategy = training.strategy()
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(settings["seed"])
+    with strategy.scope():
+        network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+        optimizer = keras.optimizers.Adam(0.1)
+        optimizer.build(network.trainable_variables)
+    state = training.State([*network.variables, *optimizer.variables])
+    begun = state.restored()
+    np.savez(Path(settings["folder"]) / f"begun-{begun}.npz", *map(np.asarray, state.variables))
+
+    def step() -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(network(tf.ones((2, 3))) - 1.0))
+        optimizer.apply_gradients(
+            zip(tape.gradient(loss, network.trainable_variables), network.trainable_variables, strict=True)
+        )
+
+    for _ in range(3):
+        strategy.run(tf.function(step, autograph=False))
+    state.report(begun + 1, {})
+    np.savez(Path(settings["folder"]) / f"ended-{begun + 1}.npz", *map(np.asarray, state.variables))
+
+
+def test_the_next_run_begins_as_the_last_one_ended(cluster: None, tmp_path: Path) -> None:
+    """To the last bit, the optimizer's memory too; from a path with a space, which Arrow's own URLs cannot have."""
+    from raydream.jobs import training
+
+    for seed in (1, 2):
+        settings = {"seed": seed, "folder": str(tmp_path)}
+        scaling = training.workers(1, 1, None)
+        training.fit(learn_and_stop, settings, f"file://{tmp_path}/a run", scaling, {})
+    first, ended, again = (np.load(tmp_path / f"{name}.npz") for name in ("begun-0", "ended-1", "begun-1"))
+    assert any((first[name] != ended[name]).any() for name in first.files)
+    for name in ended.files:
+        np.testing.assert_array_equal(again[name], ended[name])
+    assert 3 in [array.item() for array in again.values() if array.shape == ()], "steps that the optimizer took"
 
 
 def fail(settings: dict[str, Any]) -> None:
@@ -92,7 +168,7 @@ def test_an_error_of_the_loop_is_one_line(cluster: None, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(training, "MAX_DEATHS", 0)
     with pytest.raises(WorkError, match=r"^the training stopped: ValueError: no such luck$"):
-        training.fit(fail, {}, str(tmp_path), 1, {})
+        training.fit(fail, {}, str(tmp_path), training.workers(1, 1, None), {})
 
 
 def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:

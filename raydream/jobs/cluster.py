@@ -39,15 +39,15 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def devices(gpus_per_actor: float | None) -> tuple[float, int]:
-    """GPUs that an actor gets, and how many actors the cluster has room for now."""
+def devices(gpus_each: float | None, option: str = "--gpus-per-actor") -> tuple[float, int]:
+    """GPUs that an actor or worker gets, and how many the cluster has room for now; `option` has the user's wish."""
     available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    gpus = gpus_per_actor
+    gpus = gpus_each
     if gpus is None:
         gpus = 1.0 if available.get("GPU") else 0.0
     if gpus and not available.get("GPU"):
         if "RAY_ADDRESS" not in os.environ:
-            raise UsageError(f"--gpus-per-actor {gpus:g}: this machine has no GPU: leave it out, or say 0")
+            raise UsageError(f"{option} {gpus:g}: this machine has no GPU: leave it out, or say 0")
         print("no node has a GPU yet: waiting for the cluster to bring one", file=sys.stderr, flush=True)
     room = available.get("GPU", 0.0) / gpus if gpus else available.get("CPU", 1.0)
     return gpus, max(1, int(room))

@@ -2,12 +2,13 @@
 
     python -m raydream.jobs.distill_backbone --input photographs --output lite
 
-The same command goes on where it stopped. What is learnt, and how, is in `training.distill`; the network in
-`models.lite`.
+The same command goes on where it stopped, with new half-done dreams; with more epochs the learning rate falls anew.
+What is learnt, and how, is in `training.distill`; the network in `models.lite`.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import tempfile
@@ -34,6 +35,7 @@ _SIDE = 299  # pixels: of the photographs that the figures are of
 _USUAL = 16  # photographs that tell how strong each channel usually is
 _MEASURED = 8  # held-out photographs that are measured after each epoch; after the last
 _MEASURED_LAST = 100
+_WARMUP = 300  # steps in which the learning rate rises
 _SHOWN = 5  # held-out photographs in each epoch's pictures
 _SHOWN_SIDE = 224  # pixels
 
@@ -54,6 +56,7 @@ class Options:
     memory: int = 256
     crop: int = 203
     workers: int | None = None
+    gpus_per_worker: float | None = None
     learning_rate: float = 3e-3
     gradient_weight: float = 2.0
     seed: int = 0
@@ -70,31 +73,35 @@ def run(options: Options) -> list[dict[str, float]]:
         WorkError: the cluster cannot do it.
         KeyboardInterrupt: on SIGINT or SIGTERM; finished epochs stay.
     """
-    from raydream.jobs import cluster, training
-    from raydream.jobs.photographs import SHARD, Photographs
+    from raydream.jobs import cluster, photographs, training
 
-    options = _prepared(options)
-    found = Photographs.of(options.input)
+    options, digest = _prepared(options)
+    found = photographs.Photographs.of(options.input)
+    some = {"held_out": found.held_out[: 2 * _MEASURED_LAST], "usual": found.learnt[: 2 * _USUAL]}  # if some are broken
+    for names in some.values():
+        photographs.readable(options.input, names, _SIDE, most=1)
     cluster.join()
-    workers = training.workers(options.workers, options.batch)
+    scaling = training.workers(options.workers, options.batch, options.gpus_per_worker)
+    workers: Any = scaling.num_workers
     if options.batch % workers or options.memory < options.batch:
         raise UsageError(f"--batch {options.batch} must be a multiple of the {workers} workers, and at most --memory")
-    asked = {key: value for key, value in asdict(options).items() if key not in ("output", "epochs", "workers")}
-    training.settle(options.output, asked | {"photographs": found.digest[:12]})
-    some = {"held_out": found.held_out[: 2 * _MEASURED_LAST], "usual": found.learnt[: 2 * _USUAL]}  # if some are broken
+    free = ("output", "epochs", "workers", "gpus_per_worker", "teacher", "weights")
+    asked = {key: value for key, value in asdict(options).items() if key not in free}
+    training.settle(options.output, asked | {"teacher's digest": digest[:12], "photographs": found.digest[:12]})
     settings = asdict(options) | {"workers": workers} | some
     dataset = found.dataset(most=2 * options.crop, blocks=workers)
-    training.fit(_learn, settings, options.output, workers, {SHARD: dataset})
+    training.fit(_learn, settings, options.output, scaling, {photographs.SHARD: dataset})
     metrics = training.history(options.output)
-    card = _card(options, workers, len(found.learnt), metrics)
-    Folder(options.output).write("README.md", card.encode())
+    Folder(options.output).write("README.md", _card(options, workers, len(found.learnt), metrics).encode())
     return metrics
 
 
-def _prepared(options: Options) -> Options:
-    """The options with paths that mean the same everywhere; the teacher is loaded once, to see that it can be."""
+def _prepared(options: Options) -> tuple[Options, str]:
+    """The options with paths that mean the same everywhere, and the teacher's digest."""
     if not options.layers:
         raise UsageError("--layers names no layer: give some, such as mixed3,mixed5")
+    if not (math.isfinite(options.learning_rate) and math.isfinite(options.gradient_weight)):
+        raise UsageError("--learning-rate and --gradient-weight must be numbers")
     commands.import_tensorflow_quietly()
     import tensorflow as tf
 
@@ -109,8 +116,13 @@ def _prepared(options: Options) -> Options:
         teacher=storage.anywhere(options.teacher),
         weights=weights and storage.anywhere(weights),
     )
-    _student(_teacher(options))
-    return options
+    storage.check_apart(options.input, options.output)
+    teacher = _teacher(options)
+    widths = [field.width for field in teacher.axes[0].fields()]
+    if len({*options.layers}) < len(options.layers) or widths != sorted(widths):
+        raise UsageError(f"--layers {','.join(options.layers)}: name each once, from the image up")
+    _student(teacher)
+    return options, teacher.digest
 
 
 def _teacher(options: Options) -> Backbone:
@@ -171,11 +183,14 @@ def _learner(options: Options, strategy: Any, usual: list[Image]) -> Distillatio
 
     teacher = _teacher(options)
     keras.utils.set_random_seed(options.seed)
-    total = options.epochs * options.steps
     with strategy.scope():
         student = _student(teacher)
         rate = keras.optimizers.schedules.CosineDecay(
-            options.learning_rate / 20, total, alpha=0.01, warmup_target=options.learning_rate, warmup_steps=300
+            options.learning_rate / 20,
+            max(1, options.epochs * options.steps - _WARMUP),
+            alpha=0.01,
+            warmup_target=options.learning_rate,
+            warmup_steps=_WARMUP,
         )
         optimizer = keras.optimizers.Adam(rate)
         optimizer.build(student.trainable_variables)
@@ -225,11 +240,11 @@ def _card(options: Options, workers: int, learnt: int, metrics: list[dict[str, f
     """What is said of the trained network, in `README.md` beside it."""
     asked = {k: v for k, v in asdict(options).items() if v != getattr(Options(input="", output=""), k, None)}
     about = (
-        f"A small network that answers as {options.teacher} does at {', '.join(options.layers)}, distilled by "
-        f"{workers} workers from {learnt:,} photographs. `learnt/...` is measured on what it learns from, "
-        "`held_out/...` on photographs that it never learnt from: squared error over the square, and the cosines of "
-        "the gradients, raw and blurred by 1 and 2 pixels. `grids/` has, from the top, photographs, the teacher's "
-        "dreams and its own."
+        f"A small network that answers as {cards.last_part(options.teacher)} does at {', '.join(options.layers)}, "
+        f"distilled by {workers} workers from {learnt:,} image files, of those that can be read. `learnt/...` is "
+        f"measured on what it learns from, `held_out/...` on {_MEASURED} photographs that it never learnt from, in "
+        f"the last epoch on {_MEASURED_LAST}: squared error over the square, and the cosines of the gradients, raw "
+        "and blurred by 1 and 2 pixels. `grids/` has, from the top, photographs, the teacher's dreams and its own."
     )
     return cards.network("lite", about, cards.command("distill_backbone", asked), metrics)
 
@@ -245,9 +260,7 @@ def main(  # noqa: PLR0913 -- the command line: one parameter an option
     teacher: Annotated[str, typer.Option(help="Backbone to learn from.")] = _D.teacher,
     weights: Annotated[str | None, typer.Option(help="Its weights; see a recipe's `weights`.")] = None,
     layers: Annotated[str, typer.Option(help="Its layers to learn, from the image up.")] = ",".join(_D.layers),
-    epochs: Annotated[
-        int, typer.Option(min=1, help="Each ends with a checkpoint and pictures; may be raised later.")
-    ] = _D.epochs,
+    epochs: Annotated[int, typer.Option(min=1, help="A checkpoint each; may be raised later.")] = _D.epochs,
     steps: Annotated[int, typer.Option(min=1, help="Steps in an epoch.")] = _D.steps,
     batch: Annotated[int, typer.Option(min=1, help="Crops in a step, over all workers.")] = _D.batch,
     repeats: Annotated[int, typer.Option(min=1, help="How often each of the teacher's answers is used.")] = _D.repeats,
@@ -256,11 +269,10 @@ def main(  # noqa: PLR0913 -- the command line: one parameter an option
     workers: Annotated[
         int | None, typer.Option(min=1, help="Default: one a GPU, else one a core, as the batch divides.")
     ] = None,
+    gpus_per_worker: Annotated[float | None, typer.Option(min=0, help="Default: 1 where there are GPUs.")] = None,
     learning_rate: Annotated[float, typer.Option(min=0, help="At its highest; it falls to 1 %.")] = _D.learning_rate,
-    gradient_weight: Annotated[
-        float, typer.Option(min=0, help="What the gradients count beside the activations.")
-    ] = _D.gradient_weight,
-    seed: Annotated[int, typer.Option(min=0)] = _D.seed,
+    gradient_weight: Annotated[float, typer.Option(min=0, help="Beside the activations.")] = _D.gradient_weight,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = _D.seed,
     config: Annotated[
         str | None,
         typer.Option(is_eager=True, callback=commands.options_from, help="YAML file of these options."),

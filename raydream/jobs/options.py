@@ -53,8 +53,7 @@ def prepared(options: Options) -> tuple[Options, Plan]:
         output=storage.absolute(options.output),
         dreamer=options.dreamer and storage.absolute(options.dreamer),
     )
-    if f"{options.output}/".startswith(f"{options.input.rstrip('/')}/"):
-        raise UsageError(f"output {options.output} lies in the input: the dreams would be dreamed again")
+    storage.check_apart(options.input, options.output)
     plan = dataset.make_plan(Folder(options.input), codec.IMAGE_ENDINGS, options.shard_size, options.limit)
     recipe = recipe.changed(weights_digest=_weights_digest(replace(options, recipe=recipe)))
     settings = {

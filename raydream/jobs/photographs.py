@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import ray
 import ray.train
 from numpy.typing import NDArray
 
-from raydream import codec
+from raydream import codec, dataset
 from raydream.errors import UsageError
 from raydream.storage import Folder
 
@@ -36,7 +35,7 @@ class Photographs:
     @classmethod
     def of(cls, source: str) -> Photographs:
         """Those of a folder's path or URL; UsageError if there are too few to hold any out."""
-        names = [n for n in Folder(source).files() if PurePosixPath(n).suffix.lower() in codec.IMAGE_ENDINGS]
+        names, _ = dataset.images_among(Folder(source).files(), codec.IMAGE_ENDINGS)
         learnt = [name for index, name in enumerate(names) if index % HELD_OUT]
         if len(names) < HELD_OUT:
             raise UsageError(f"input {source} has {len(names)} images: too few, {HELD_OUT} are the least")
@@ -84,7 +83,11 @@ def crop(image: Image, side: int, random: np.random.Generator) -> NDArray[np.uin
 
 
 def readable(source: str, names: Sequence[str], side: int, most: int) -> list[Image]:
-    """The first `most` of the named photographs that can be read, squashed to (side, side, 3)."""
+    """The first `most` of the named photographs that can be read, squashed to (side, side, 3).
+
+    Raises:
+        UsageError: none can be read.
+    """
     images: list[Image] = []
     for name in names:
         if len(images) == most:
@@ -93,4 +96,6 @@ def readable(source: str, names: Sequence[str], side: int, most: int) -> list[Im
             images.append(codec.fit(codec.decode(Folder(source).read(name)), (side, side)))
         except (codec.UnreadableImage, OSError):
             continue
+    if not images:
+        raise UsageError(f"input {source}: not one of {len(names)} images, from {names[0]} on, can be read")
     return images

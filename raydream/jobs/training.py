@@ -7,7 +7,7 @@ job's own, since `model.fit` fails under that strategy with Keras 3 (keras-team/
     OUT/_raydream/settings.json    what the run was asked for
     OUT/metrics.jsonl              a line an epoch
     OUT/grids/epoch-00012.png      pictures
-    OUT/tensorboard/...            the same for TensorBoard
+    OUT/tensorboard/...            the metrics for TensorBoard
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import numpy as np
 import ray
 import ray.train
 from numpy.typing import NDArray
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 
 from raydream import codec, commands
 from raydream.errors import UsageError, WorkError
@@ -44,7 +45,7 @@ def fit(
     loop: Callable[[dict[str, Any]], None],
     settings: Mapping[str, Any],
     output: str,
-    workers: int,
+    scaling: ScalingConfig,
     datasets: Mapping[str, Any],
 ) -> None:
     """Runs the loop on the workers until it is done, and goes on with it where an earlier run was stopped.
@@ -53,7 +54,7 @@ def fit(
         loop: what each worker does, given `settings`; it begins with `strategy` and takes up `State.restored`.
         settings: plain data.
         output: a folder's path or URL.
-        workers: how many, each with a GPU where there are any, else with its share of the cores.
+        scaling: the workers; see `workers`.
         datasets: Ray Data sets; each worker gets its part of them.
 
     Raises:
@@ -61,53 +62,69 @@ def fit(
         WorkError: workers died, or the loop raised an error, more than `MAX_DEATHS` times.
     """
     commands.import_tensorflow_quietly()  # as Ray's trainer is about to do, with its greetings
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.tensorflow import TensorflowTrainer
 
+    filesystem, path = Folder(output).arrow()
     trainer = TensorflowTrainer(
         loop,
         train_loop_config=dict(settings),
-        scaling_config=ScalingConfig(num_workers=workers, **_devices(workers)),
+        scaling_config=scaling,
         run_config=RunConfig(
             name="run",
-            storage_path=f"{output.rstrip('/')}/_raydream",
+            storage_path=f"{path}/_raydream",
+            storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=MAX_DEATHS),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
         datasets=dict(datasets),
     )
     try:
-        with _sigterm_as_sigint(), _Told(Folder(output)):
+        with _signals(), _Told(Folder(output)):
             trainer.fit()
     except SystemExit as exited:
         raise KeyboardInterrupt from exited
-    except ray.train.TrainingFailedError as error:
+    except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
         raise WorkError(f"the training stopped: {cluster.cause(error)}") from error
 
 
 @contextmanager
-def _sigterm_as_sigint() -> Iterator[None]:
-    """Ray's trainer ends its workers at SIGINT, and then this process; at SIGTERM it would leave them waiting."""
-    handler = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+def _signals() -> Iterator[None]:
+    """Both signals end the training, and mean what they meant when it is over.
+
+    At SIGINT Ray's trainer ends its workers, and then this process; at SIGTERM it would leave them waiting.
+    """
+    before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
-def workers(asked: int | None, batch: int) -> int:
-    """How many workers: those asked for, else one a GPU, else one a core, but as many as can share a batch evenly."""
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    most = int(resources.get("GPU", 0)) or int(resources.get("CPU", 1))
-    return asked or max(number for number in range(1, batch + 1) if batch % number == 0 and number <= max(1, most))
+def workers(asked: int | None, batch: int, gpus_per_worker: float | None) -> ScalingConfig:
+    """The workers: as many as asked for, else one a GPU or core, but so many that they share a batch evenly.
+
+    Without GPUs they share out the cores, less a tenth of one each, so that the loading of images squeezes in.
+
+    Raises:
+        UsageError: this machine has no room for them. A cluster may grow: there they wait, and we say so.
+    """
+    gpus, room = cluster.devices(gpus_per_worker, "--gpus-per-worker")
+    number = asked or max(number for number in range(1, batch + 1) if batch % number == 0 and number <= room)
+    if number > room:
+        if "RAY_ADDRESS" not in os.environ:
+            raise UsageError(f"--workers {number}: this machine has room for {room}")
+        print(f"the cluster has room for {room} of {number} workers: waiting for it to grow", file=sys.stderr)
+    resources = {"GPU": gpus} if gpus else {"CPU": _share(number) - 0.1}
+    return ScalingConfig(num_workers=number, use_gpu=bool(gpus), resources_per_worker=resources)
 
 
-def _devices(workers: int) -> dict[str, Any]:
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    if resources.get("GPU"):
-        return {"use_gpu": True}
-    cores = max(1, int(resources.get("CPU", 1)) // workers)
-    return {"resources_per_worker": {"CPU": cores - 0.1}}  # the loading of images squeezes in
+def _share(workers: int) -> int:
+    """The most cores that each worker can have; a worker is on one node."""
+    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    shares = range(1, max(nodes, default=0) + 1)
+    return max((share for share in shares if sum(cores // share for cores in nodes) >= workers), default=1)
 
 
 def settle(output: str, settings: Mapping[str, Any]) -> None:
@@ -143,23 +160,23 @@ class _Told:
         self._thread = threading.Thread(target=self._tell, daemon=True)
 
     def __enter__(self) -> None:
-        self._shown = len(history(self._folder.url))
+        self._told = history(self._folder.url)
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        self._show()
 
     def _tell(self) -> None:
-        while not self._over.wait(2.0):
-            self._show()
-
-    def _show(self) -> None:
-        lines = history(self._folder.url)
-        for line in lines[self._shown :]:
-            print("  ".join(f"{k} {v:.4g}" for k, v in line.items()), file=sys.stderr, flush=True)
-        self._shown = len(lines)
+        while True:
+            over = self._over.wait(2.0)
+            with suppress(Exception):  # of a file system, each of which has its own; the training goes on untold
+                for line in history(self._folder.url):
+                    if line not in self._told:  # an epoch that is done again has taken other seconds
+                        print("  ".join(f"{k} {v:.4g}" for k, v in line.items()), file=sys.stderr, flush=True)
+                        self._told.append(line)
+            if over:
+                return
 
 
 def strategy() -> Any:
@@ -184,7 +201,7 @@ def rank() -> int:
 
 @dataclass(frozen=True)
 class State:
-    """Everything that learning changes: the variables of networks and optimizers, and how many epochs are done."""
+    """What a checkpoint has: the variables of networks and optimizers, and how many epochs are done."""
 
     variables: Sequence[Any]
 
@@ -210,7 +227,7 @@ class State:
 
 
 class Journal:
-    """What one worker writes down for people: an epoch's metrics and pictures, as files and for TensorBoard."""
+    """What one worker writes down for people: an epoch's metrics and pictures, and the metrics for TensorBoard."""
 
     def __init__(self, output: str, begun: int) -> None:
         """`begun` epochs are done; what an earlier run wrote of later ones, before its checkpoint, is dropped."""
@@ -219,18 +236,17 @@ class Journal:
         self._folder = Folder(output)
         self._lines = [line for line in history(output) if line["epoch"] <= begun]
         self._logs = tempfile.TemporaryDirectory()  # to be copied: the output may be a URL
-        self._writer = SummaryWriter(self._logs.name, filename_suffix=f".from-{begun}")
+        self._writer = SummaryWriter(self._logs.name, filename_suffix=f".from-{begun}", purge_step=begun + 1)
 
     def write(self, metrics: Mapping[str, float], rows: Sequence[Sequence[NDArray[np.float32]]]) -> None:
         """An epoch: its metrics, `epoch` among them; rows of pictures (height, width, 3) in [-1, 1] of one size."""
         epoch = int(metrics["epoch"])
         sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
         self._folder.write(f"grids/epoch-{epoch:05d}.png", codec.encode(sheet, "png"))
-        self._lines.append(dict(metrics))
-        self._folder.write(METRICS, b"".join(json.dumps(line).encode() + b"\n" for line in self._lines))
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, epoch)
-        self._writer.add_image("pictures", codec.to_uint8(sheet), epoch, dataformats="HWC")
         self._writer.flush()
         for file in Path(self._logs.name).iterdir():
             self._folder.write(f"tensorboard/{file.name}", file.read_bytes())
+        self._lines.append(dict(metrics))
+        self._folder.write(METRICS, b"".join(json.dumps(line).encode() + b"\n" for line in self._lines))

@@ -103,23 +103,31 @@ class Distillation:
         """
         import tensorflow as tf
 
-        def on_one(image: Any) -> tuple[Any, Any, Any]:
-            objective = tf.constant([mix], tf.float32), tf.constant([power], tf.float32)
-            wanted = self.ask(image, *objective)
-            planes, gradient = self._answer(self.student, image, *objective)
-            pairs = self._same_cells(planes, wanted.planes)
-            wrong = [tf.reduce_sum(tf.square(mine - theirs), (0, 1, 2)) for mine, theirs in pairs]
-            whole = [tf.reduce_sum(tf.square(theirs), (0, 1, 2)) for _, theirs in pairs]
-            return wrong, whole, _cosines(gradient, wanted.gradient)[0]
-
-        traced = tf.function(on_one, autograph=False, reduce_retracing=True)
-        wrong, whole, cosines = zip(*(traced(tf.constant(image[None])) for image in images), strict=True)
+        objective = tf.constant([mix], tf.float32), tf.constant([power], tf.float32)
+        told = [self._sums(tf.constant(image[None]), *objective) for image in images]
+        wrong, whole, cosines = zip(*told, strict=True)
         found = dict(zip(COSINES, np.mean(cosines, axis=0).tolist(), strict=True))
         for index, layer in enumerate(self.teacher.layers):
             error, square = (np.sum([each[index] for each in sums], axis=0) for sums in (wrong, whole))
             awake = square > 1e-6 * np.mean(square)  # what the teacher never says cannot be wrong by a share of it
             found[layer] = float(np.mean(error[awake] / square[awake]))
         return found
+
+    @cached_property
+    def _sums(self) -> Callable[..., tuple[Any, Any, Any]]:
+        """Of one image, traced: each layer's sums of squared errors and squares by channel, and the cosines."""
+        import tensorflow as tf
+
+        def sums(image: Any, mix: Any, power: Any) -> tuple[Any, Any, Any]:
+            wanted = self.ask(image, mix, power)
+            planes, gradient = self._answer(self.student, image, mix, power)
+            pairs = self._same_cells(planes, wanted.planes)
+            wrong = [tf.reduce_sum(tf.square(mine - theirs), (0, 1, 2)) for mine, theirs in pairs]
+            whole = [tf.reduce_sum(tf.square(theirs), (0, 1, 2)) for _, theirs in pairs]
+            return wrong, whole, _cosines(gradient, wanted.gradient)[0]
+
+        traced: Callable[..., tuple[Any, Any, Any]] = tf.function(sums, autograph=False, reduce_retracing=True)
+        return traced
 
     @cached_property
     def _offsets(self) -> list[tuple[int, ...]]:
@@ -145,7 +153,8 @@ class Distillation:
 
         with tf.GradientTape() as tape:
             tape.watch(images)
-            planes = network(images)
+            answer = network(images)
+            planes = answer if isinstance(answer, list) else [answer]  # Keras gives a single output bare
             values = [_objective(plane, usual, power) for plane, usual in zip(planes, self.squares, strict=True)]
             value = tf.reduce_sum(mix * tf.stack(values, axis=1))
         return Answer(planes, tape.gradient(value, images))

@@ -29,7 +29,13 @@ SIDE = 299
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.lite", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", nargs="*", help="errors, transfer, speed, sheet; default: the first three")
+    parser.add_argument(
+        "what",
+        nargs="*",
+        choices=[*STUDIES, []],
+        metavar="WHAT",
+        help="errors, transfer, speed, sheet; default: the first three",
+    )
     parser.add_argument("--backbone", default="lite", help="or another .keras file; default: %(default)s")
     parser.add_argument("--photographs", type=int, default=100, help="for errors; default: %(default)s")
     parser.add_argument("--dreams", type=int, default=16, help="for transfer; default: %(default)s")
@@ -119,7 +125,7 @@ def transfer(arguments: Any, weights: str) -> Any:
 
 
 def speed(arguments: Any, weights: str) -> Any:
-    """natural-dreams with either, in fresh processes that take turns: with one thread (as an actor), with all."""
+    """natural-dreams with either, in a fresh process a round: with one thread (as an actor), with all."""
     for threads, extra in (("one thread", ONE_THREAD), ("all cores", {})):
         task = {"backbone": arguments.backbone, "weights": weights}
         ratios, seconds = [], []
