@@ -23,7 +23,7 @@ install: .venv/installed
 demo: install
 	$(BIN)/raydream scenery $(DEMO)/photographs
 	$(BIN)/python -m raydream.jobs.dream_dataset --input $(DEMO)/photographs --output $(DEMO)/dreams \
-		--recipe classic --set size=336 --keep-source
+		--recipe classic --keep-source
 
 test: install
 	$(BIN)/python -m pytest

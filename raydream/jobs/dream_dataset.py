@@ -1,6 +1,6 @@
 """Dreams a folder of photographs into a data set, on Ray Data.
 
-    python -m raydream.jobs.dream_dataset --input photos --output dreams --recipe natural-dreams
+    python -m raydream.jobs.dream_dataset --input photos --output dreams --recipe classic
 
 One row is one shard; it is loaded, dreamed, and written with its completion mark. The same command goes on where it
 stopped, whatever was killed.
@@ -150,7 +150,7 @@ def main(  # noqa: PLR0913 -- the command line: one parameter an option
     recipe: Annotated[
         str,
         typer.Option(help="A preset (see `raydream recipes`), or the path or URL of a .yaml file."),
-    ] = "natural-dreams",
+    ] = "classic",
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change a value of the recipe.")] = None,
     dreamer: Annotated[
         str | None,
