@@ -1,7 +1,7 @@
 """Turns photographs into Deep Dreams, and collections of photographs into dream data sets.
 
     import raydream
-    recipe = raydream.Recipe.load("natural-dreams")
+    recipe = raydream.Recipe.load("classic")
     backbone = raydream.load_for(recipe)
     dreams = raydream.dream(images, recipe, backbone, seeds=[1])
 

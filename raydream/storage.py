@@ -9,6 +9,7 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,13 +104,20 @@ class Folder:
 
 
 class _WholeFile(io.BufferedWriter):
-    """A file that takes its place when it is closed, over any that is there; after an error it never does."""
+    """A file that takes its place when it is closed, over any that is there, but not after a write that failed."""
 
     def __init__(self, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         self._target = target
         self._partial = target.with_name(f".{uuid.uuid4().hex}.partial")
         super().__init__(io.FileIO(self._partial, "wb"))
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BaseException:
+            self._discard()
+            raise
 
     def close(self) -> None:
         if self.closed:
@@ -127,6 +135,11 @@ class _WholeFile(io.BufferedWriter):
         if kind:
             self._discard()
         self.close()
+
+    def __del__(self) -> None:
+        with suppress(ValueError):  # the file could not even be opened
+            if not self.closed:  # let go of before it was closed: it is not whole
+                self._discard()
 
     def _discard(self) -> None:
         self._partial.unlink(missing_ok=True)
@@ -206,7 +219,7 @@ def write(url: str, data: bytes) -> None:
 def check_apart(source: str, output: str) -> None:
     """UsageError if the output's URL lies in the input's: what is written would be read as if it were given."""
     if f"{output.rstrip('/')}/".startswith(f"{source.rstrip('/')}/"):
-        raise UsageError(f"output {output} lies in the input: the dreams would be dreamed again")
+        raise UsageError(f"output {output} lies in the input: what is written there would be input next time")
 
 
 def check_writable(url: str) -> None:

@@ -1,5 +1,6 @@
 """storage: files by URL, whole or not at all, whatever their names are; errors in one line."""
 
+import gc
 import http.server
 import os
 import pickle
@@ -270,8 +271,12 @@ def test_through_arrow_a_file_is_whole_or_as_it_was_too(tmp_path: Path) -> None:
     stream.write(b"new")
     stream.flush()
     assert out.read("deep/x") == b"old"
-    stream.close()
+    del stream  # let go of, not closed
+    gc.collect()
     assert out.files() == {"deep/x": 3}
+    assert out.read("deep/x") == b"old"
+    with filesystem.open_output_stream(f"{root}/deep/x") as stream:
+        stream.write(b"new")
     with filesystem.open_input_stream(f"{root}/deep/x") as read:
         assert read.read() == b"new"
 

@@ -111,7 +111,9 @@ def test_a_cluster_without_room_may_grow_and_this_machine_cannot(
         training.workers(4, 8, 1.0)
     monkeypatch.setenv("RAY_ADDRESS", "somewhere")
     assert training.workers(4, 8, 1.0).resources_per_worker == {"GPU": 1.0}
-    assert "waiting" in capsys.readouterr().err
+    assert "room for 0 of 4 workers: waiting" in capsys.readouterr().err
+    assert training.workers(4, 8, None).resources_per_worker == pytest.approx({"CPU": 0.9})
+    assert "room for 2 of 4 workers: waiting" in capsys.readouterr().err
 
 
 def learn_and_stop(settings: dict[str, Any]) -> None:

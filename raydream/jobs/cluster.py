@@ -50,7 +50,7 @@ def devices(gpus_each: float | None, option: str = "--gpus-per-actor") -> tuple[
             raise UsageError(f"{option} {gpus:g}: this machine has no GPU: leave it out, or say 0")
         print("no node has a GPU yet: waiting for the cluster to bring one", file=sys.stderr, flush=True)
     room = available.get("GPU", 0.0) / gpus if gpus else available.get("CPU", 1.0)
-    return gpus, max(1, int(room))
+    return gpus, int(room)
 
 
 def cause(error: BaseException) -> str:

@@ -27,6 +27,7 @@ from raydream.storage import Folder
 
 if TYPE_CHECKING:
     from raydream.backbones import Backbone
+    from raydream.jobs.photographs import Photographs
     from raydream.training.distill import Distillation
 
 Image = NDArray[np.float32]
@@ -35,7 +36,6 @@ _SIDE = 299  # pixels: of the photographs that the figures are of
 _USUAL = 16  # photographs that tell how strong each channel usually is
 _MEASURED = 8  # held-out photographs that are measured after each epoch; after the last
 _MEASURED_LAST = 100
-_WARMUP = 300  # steps in which the learning rate rises
 _SHOWN = 5  # held-out photographs in each epoch's pictures
 _SHOWN_SIDE = 224  # pixels
 
@@ -56,7 +56,7 @@ class Options:
     memory: int = 256
     crop: int = 203
     workers: int | None = None
-    gpus_per_worker: float | None = None
+    gpus_per_worker: int | None = None
     learning_rate: float = 3e-3
     gradient_weight: float = 2.0
     seed: int = 0
@@ -87,12 +87,14 @@ def run(options: Options) -> list[dict[str, float]]:
         raise UsageError(f"--batch {options.batch} must be a multiple of the {workers} workers, and at most --memory")
     free = ("output", "epochs", "workers", "gpus_per_worker", "teacher", "weights")
     asked = {key: value for key, value in asdict(options).items() if key not in free}
-    training.settle(options.output, asked | {"teacher's digest": digest[:12], "photographs": found.digest[:12]})
+    asked |= {"teacher and weights of digest": digest[:12], "photographs of digest": found.digest[:12]}
+    training.settle(options.output, asked)
     settings = asdict(options) | {"workers": workers} | some
     dataset = found.dataset(most=2 * options.crop, blocks=workers)
     training.fit(_learn, settings, options.output, scaling, {photographs.SHARD: dataset})
     metrics = training.history(options.output)
-    Folder(options.output).write("README.md", _card(options, workers, len(found.learnt), metrics).encode())
+    Folder(options.output).remove_partial()
+    Folder(options.output).write("README.md", _card(options, workers, found, metrics).encode())
     return metrics
 
 
@@ -101,7 +103,7 @@ def _prepared(options: Options) -> tuple[Options, str]:
     if not options.layers:
         raise UsageError("--layers names no layer: give some, such as mixed3,mixed5")
     if not (math.isfinite(options.learning_rate) and math.isfinite(options.gradient_weight)):
-        raise UsageError("--learning-rate and --gradient-weight must be numbers")
+        raise UsageError("--learning-rate and --gradient-weight must be finite")
     commands.import_tensorflow_quietly()
     import tensorflow as tf
 
@@ -183,14 +185,12 @@ def _learner(options: Options, strategy: Any, usual: list[Image]) -> Distillatio
 
     teacher = _teacher(options)
     keras.utils.set_random_seed(options.seed)
+    peak, total = options.learning_rate, options.epochs * options.steps
+    warmup = min(300, total // 4)  # steps in which the rate rises
     with strategy.scope():
         student = _student(teacher)
         rate = keras.optimizers.schedules.CosineDecay(
-            options.learning_rate / 20,
-            max(1, options.epochs * options.steps - _WARMUP),
-            alpha=0.01,
-            warmup_target=options.learning_rate,
-            warmup_steps=_WARMUP,
+            peak / 20, total - warmup, 0.01, warmup_target=peak, warmup_steps=warmup
         )
         optimizer = keras.optimizers.Adam(rate)
         optimizer.build(student.trainable_variables)
@@ -231,20 +231,20 @@ class _Watch:
         from raydream.engine import dream
         from raydream.recipe import Recipe
 
-        objective = [{"layer": layer, "kind": "l2"} for layer in self._options.layers[-2:]]
-        recipe = Recipe.parse({"objective": objective, "steps": 12, "step_size": 0.012, "step_rule": "mean_abs"})
+        *below, last = self._options.layers[-2:]
+        recipe = Recipe.load("classic", {"objective": [*({"layer": layer, "weight": 0.1} for layer in below), last]})
         return list(dream(np.stack(self._shown), recipe, backbone, list(range(len(self._shown)))))
 
 
-def _card(options: Options, workers: int, learnt: int, metrics: list[dict[str, float]]) -> str:
+def _card(options: Options, workers: int, found: Photographs, metrics: list[dict[str, float]]) -> str:
     """What is said of the trained network, in `README.md` beside it."""
     asked = {k: v for k, v in asdict(options).items() if v != getattr(Options(input="", output=""), k, None)}
     about = (
         f"A small network that answers as {cards.last_part(options.teacher)} does at {', '.join(options.layers)}, "
-        f"distilled by {workers} workers from {learnt:,} image files, of those that can be read. `learnt/...` is "
-        f"measured on what it learns from, `held_out/...` on {_MEASURED} photographs that it never learnt from, in "
-        f"the last epoch on {_MEASURED_LAST}: squared error over the square, and the cosines of the gradients, raw "
-        "and blurred by 1 and 2 pixels. `grids/` has, from the top, photographs, the teacher's dreams and its own."
+        f"distilled by {workers} workers from {len(found.learnt):,} image files, of those that can be read. `learnt` "
+        f"is measured on what it learns from, `held_out` on up to {_MEASURED} of {len(found.held_out):,} others, up to "
+        f"{_MEASURED_LAST} where a run ends: squared error over the square, and cosines of the gradients, raw and "
+        "blurred by 1 and 2 pixels. `grids/` has, from the top, photographs, the teacher's dreams and its own."
     )
     return cards.network("lite", about, cards.command("distill_backbone", asked), metrics)
 
@@ -269,8 +269,8 @@ def main(  # noqa: PLR0913 -- the command line: one parameter an option
     workers: Annotated[
         int | None, typer.Option(min=1, help="Default: one a GPU, else one a core, as the batch divides.")
     ] = None,
-    gpus_per_worker: Annotated[float | None, typer.Option(min=0, help="Default: 1 where there are GPUs.")] = None,
-    learning_rate: Annotated[float, typer.Option(min=0, help="At its highest; it falls to 1 %.")] = _D.learning_rate,
+    gpus_per_worker: Annotated[int | None, typer.Option(min=0, max=1, help="Default: 1 if there are GPUs.")] = None,
+    learning_rate: Annotated[float, typer.Option(min=0, help="At its highest; it rises to it, and falls to 1 %.")] = _D.learning_rate,
     gradient_weight: Annotated[float, typer.Option(min=0, help="Beside the activations.")] = _D.gradient_weight,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = _D.seed,
     config: Annotated[

@@ -90,7 +90,7 @@ def _pipeline(options: Options, plan: Plan, todo: Sequence[int]) -> Any:
     from raydream.jobs.tries import Tries
 
     gpus, room = cluster.devices(options.gpus_per_actor)
-    actors = options.actors if any(options.actors) else (room, room)
+    actors = options.actors if any(options.actors) else (max(1, room),) * 2
     fewest, most = (min(number, len(todo)) for number in actors)
     work = stages.Work(
         input=options.input,

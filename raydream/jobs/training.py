@@ -111,7 +111,7 @@ def workers(asked: int | None, batch: int, gpus_per_worker: float | None) -> Sca
         UsageError: this machine has no room for them. A cluster may grow: there they wait, and we say so.
     """
     gpus, room = cluster.devices(gpus_per_worker, "--gpus-per-worker")
-    number = asked or max(number for number in range(1, batch + 1) if batch % number == 0 and number <= room)
+    number = asked or max(n for n in range(1, batch + 1) if batch % n == 0 and n <= max(1, room))
     if number > room:
         if "RAY_ADDRESS" not in os.environ:
             raise UsageError(f"--workers {number}: this machine has room for {room}")
