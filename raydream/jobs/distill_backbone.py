@@ -242,9 +242,9 @@ def _card(options: Options, workers: int, found: Photographs, metrics: list[dict
     about = (
         f"A small network that answers as {cards.last_part(options.teacher)} does at {', '.join(options.layers)}, "
         f"distilled by {workers} workers from {len(found.learnt):,} image files, of those that can be read. `learnt` "
-        f"is measured on what it learns from, `held_out` on {min(_MEASURED, len(found.held_out))} others, "
-        f"{min(_MEASURED_LAST, len(found.held_out))} where a run ends: squared error over the square, and cosines of the gradients, raw and "
-        "blurred by 1 and 2 pixels. `grids/` has, from the top, photographs, the teacher's dreams and its own."
+        f"is measured on what it learns from, `held_out` on {min(_MEASURED, len(found.held_out))} others, where a run "
+        f"ends on {min(_MEASURED_LAST, len(found.held_out))}: squared error over the square, and cosines of the "
+        "gradients, raw and blurred by 1 and 2 pixels. `grids/` has photographs, the teacher's dreams and its own."
     )
     return cards.network("lite", about, cards.command("distill_backbone", asked), metrics)
 
