@@ -81,15 +81,6 @@ def test_it_survives_kill_9_of_a_worker_and_of_the_driver(
     metrics = json.loads((output / "metrics.jsonl").read_text().splitlines()[-1])
     assert {"learnt/low", "learnt/cosine0", "held_out/high", "held_out/cosine2", "seconds"} <= metrics.keys()
 
-    for change, word in (
-        ("--crop 96", "holds a run with crop 80, not 96"),
-        ("--batch 3", "a multiple of the 2 workers"),
-        ("--workers 4", "this machine has room for 2"),
-    ):
-        other = subprocess.run([*run, *change.split()], env=environment, capture_output=True, text=True, check=False)
-        assert other.returncode == commands.USAGE
-        assert word in other.stderr.splitlines()[-1]
-
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_says_so_and_ends_soon(
@@ -159,3 +150,41 @@ def test_the_crop_is_from_anywhere_and_never_too_small() -> None:
     assert min(means) < 80
     assert max(means) > 170
     assert crop(ramp[:40, :50], 100, random).shape == (100, 100, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--crop", "96"], "holds a run with crop 80, not 96: say the same"),
+        (["--batch", "3"], "a multiple of the 2 workers"),
+        (["--memory", "2"], "at most --memory"),
+        (["--workers", "4"], "this machine has room for 2"),
+        (["--gpus-per-worker", "1"], "this machine has no GPU"),
+    ],
+)
+def test_what_the_cluster_or_the_run_does_not_fit_is_refused(
+    cluster: None,
+    tiny_path: str,
+    photographs: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    word: str,
+) -> None:
+    (tmp_path / "_raydream").mkdir()
+    asked = {
+        "input": str(photographs),
+        "layers": ["low", "mix", "high"],
+        "steps": 8,
+        "batch": 4,
+        "memory": 8,
+        "crop": 80,
+    }
+    (tmp_path / "_raydream/settings.json").write_text(json.dumps({**asked, "repeats": 4}))
+    wrong = command(tiny_path, photographs, tmp_path, *arguments)[3:]
+    with pytest.raises(SystemExit) as exited:
+        commands.run(distill_backbone.app, "distill_backbone", wrong)
+    assert exited.value.code == commands.USAGE
+    said = capfd.readouterr().err.strip()
+    assert word in said
+    assert len(said.splitlines()) == 1, said
