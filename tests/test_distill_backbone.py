@@ -37,6 +37,16 @@ def command(teacher: str, photographs: Path, output: Path, *more: str) -> list[s
     return [*module, "--input", str(photographs), "--output", str(output), "--epochs", str(EPOCHS), *small, *more]
 
 
+def refusal(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    """The one line with which the job, in this process, refuses what is asked."""
+    with pytest.raises(SystemExit) as exited:
+        commands.run(distill_backbone.app, "distill_backbone", arguments)
+    assert exited.value.code == commands.USAGE
+    said = capfd.readouterr().err.strip()
+    assert len(said.splitlines()) == 1, said
+    return said
+
+
 def epochs_in(output: Path) -> list[float]:
     file = output / "metrics.jsonl"
     return [json.loads(line)["epoch"] for line in file.read_text().splitlines()] if file.exists() else []
@@ -130,12 +140,7 @@ def test_wrong_usage_is_one_line_and_status_2(
         (tmp_path / f"broken/{index}.png").write_bytes(b"no picture")
     arguments = [argument.format(photographs=photographs, broken=tmp_path / "broken") for argument in arguments]
     wrong = command(tiny_path, photographs, tmp_path / "out", *arguments)[3:]
-    with pytest.raises(SystemExit) as exited:
-        commands.run(distill_backbone.app, "distill_backbone", wrong)
-    assert exited.value.code == commands.USAGE
-    said = capfd.readouterr().err.strip()
-    assert word in said
-    assert len(said.splitlines()) == 1, said
+    assert word in refusal(wrong, capfd)
     assert not (tmp_path / "out").exists()
 
 
@@ -182,9 +187,4 @@ def test_what_the_cluster_or_the_run_does_not_fit_is_refused(
     }
     (tmp_path / "_raydream/settings.json").write_text(json.dumps({**asked, "repeats": 4}))
     wrong = command(tiny_path, photographs, tmp_path, *arguments)[3:]
-    with pytest.raises(SystemExit) as exited:
-        commands.run(distill_backbone.app, "distill_backbone", wrong)
-    assert exited.value.code == commands.USAGE
-    said = capfd.readouterr().err.strip()
-    assert word in said
-    assert len(said.splitlines()) == 1, said
+    assert word in refusal(wrong, capfd)

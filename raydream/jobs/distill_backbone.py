@@ -271,7 +271,7 @@ def main(  # noqa: PLR0913 -- the command line: one parameter an option
     ] = None,
     gpus_per_worker: Annotated[int | None, typer.Option(min=0, max=1, help="Default: 1 if there are GPUs.")] = None,
     learning_rate: Annotated[float, typer.Option(min=0, help="At its peak; it falls to 1 %.")] = _D.learning_rate,
-    gradient_weight: Annotated[float, typer.Option(min=0, help="Beside the activations.")] = _D.gradient_weight,
+    gradient_weight: Annotated[float, typer.Option(min=0, help="Gradients beside activations.")] = _D.gradient_weight,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = _D.seed,
     config: Annotated[
         str | None,

@@ -64,18 +64,11 @@ def fit(
     commands.import_tensorflow_quietly()  # as Ray's trainer is about to do, with its greetings
     from ray.train.tensorflow import TensorflowTrainer
 
-    filesystem, path = Folder(output).arrow()
     trainer = TensorflowTrainer(
         loop,
         train_loop_config=dict(settings),
         scaling_config=scaling,
-        run_config=RunConfig(
-            name="run",
-            storage_path=f"{path}/_raydream",
-            storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=MAX_DEATHS),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
-        ),
+        run_config=_run_config(output),
         datasets=dict(datasets),
     )
     try:
@@ -85,6 +78,18 @@ def fit(
         raise KeyboardInterrupt from exited
     except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
         raise WorkError(f"the training stopped: {cluster.cause(error)}") from error
+
+
+def _run_config(output: str) -> RunConfig:
+    """Checkpoints in the output, through our file systems: any URL, and whole or not at all."""
+    filesystem, path = Folder(output).arrow()
+    return RunConfig(
+        name="run",
+        storage_path=f"{path}/_raydream",
+        storage_filesystem=filesystem,
+        failure_config=FailureConfig(max_failures=MAX_DEATHS),
+        checkpoint_config=CheckpointConfig(num_to_keep=2),
+    )
 
 
 @contextmanager
