@@ -163,19 +163,17 @@ Recipe `{made["recipe"][:12]}`:
 """
 
 
-def network(name: str, about: str, command: str, metrics: Sequence[Mapping[str, float]]) -> str:
-    """The card of a network that a training job made: what it is, the command, the time, the figures of each epoch.
+def network(name: str, about: str, command: str, rows: Sequence[Mapping[str, str]]) -> str:
+    """The card of a network that a job made: what it is, the command that makes it, and its figures.
 
     Args:
-        name, about: its name, and a paragraph on it.
-        command: that makes it; see `command`.
-        metrics: of each epoch, with the same keys.
+        name, about: its name, and some Markdown on it.
+        command: see `command`.
+        rows: of a table, with the same keys.
     """
     head = {"library_name": "keras", "tags": ["deep-dream", "raydream"]}
-    columns = list(metrics[-1]) if metrics else []
-    rows = [" | ".join(f"{line.get(key, float('nan')):.4g}" for key in columns) for line in metrics]
-    table = "\n".join(f"| {row} |" for row in (" | ".join(columns), " | ".join("---" for _ in columns), *rows))
-    seconds = sum(line.get("seconds", 0.0) for line in metrics)
+    lines = [[*rows[0]], ["---"] * len(rows[0]), *([*row.values()] for row in rows)] if rows else []
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     packages = ", ".join(f"{package} {_version(package)}" for package in _PACKAGES if _version(package))
     return f"""---
 {yaml.safe_dump(head, sort_keys=False).strip()}
@@ -188,7 +186,7 @@ def network(name: str, about: str, command: str, metrics: Sequence[Mapping[str, 
 {command}
 ```
 
-{len(metrics)} epochs, {seconds / 60:.0f} minutes; raydream {__version__}, {packages}.
+Made with raydream {__version__}, {packages}.
 
 {table}
 """

@@ -105,7 +105,7 @@ def _loaded(recipe: Recipe) -> tuple[Recipe, Backbone]:
 
     commands.import_tensorflow_quietly()
     backbone = load_for(storage.with_local_files(recipe))
-    return recipe.changed(weights_digest=backbone.digest), backbone
+    return recipe.resolved(backbone.digest), backbone
 
 
 def _dream_one(source: str, target: str, recipe: Recipe, backbone: Backbone) -> None:

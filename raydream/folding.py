@@ -9,6 +9,7 @@ import numpy as np
 from raydream.geometry import nodes
 
 Pooling = Literal["max", "average"]
+Precision = Literal["float32", "bfloat16"]
 
 
 def folded(model: Any, pooling: Pooling, dtype: str) -> Any:

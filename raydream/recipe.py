@@ -16,8 +16,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_
 from pydantic.dataclasses import dataclass
 
 from raydream.errors import UsageError, nearest
-from raydream.folding import Pooling
+from raydream.folding import Pooling, Precision
 from raydream.gradients import StepRule
+from raydream.networks import ARCHITECTURES
 from raydream.objectives import Objective, Term
 from raydream.pyramid import Carry
 from raydream.tiles import Tiling
@@ -28,7 +29,7 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 Pixels = Annotated[int, Field(ge=1, le=100_000)]
 
 
-# The weights in use are those up to the deepest layer in use, so a change of these makes them others.
+# A change of any of these changes which weights are in use: those up to the deepest layer in use, folded.
 _WEIGHTS_FOLLOW = {"backbone", "weights", "pooling", "objective"}
 
 
@@ -46,12 +47,15 @@ class Recipe:
     """Everything that decides a picture. Values that cannot be right raise a one-line `UsageError` in `load`.
 
     Attributes:
-        backbone: `lite`, `inception_v3`, `vgg16`, `vgg19`, or the path or URL of a `.keras` file. Where none is
-            named: `lite`, or `inception_v3` if weights are.
-        weights: nothing for the backbone's own; `imagenet`, or the path or URL of a weights file for that backbone.
+        backbone: `inception_v3`, `vgg16`, `vgg19`, or the path or URL of a `.keras` or compact `.npz` file.
+        weights: of a named backbone: `compact` (inception_v3's, which comes along), `imagenet` (Keras', which is
+            downloaded), or the path or URL of a weights file. Where none are named: `compact` for inception_v3,
+            `imagenet` for the others. A file brings its own.
         weights_digest: SHA-256 of the weights that must be used, up to the deepest layer in use; filled in when a
             recipe is resolved.
         pooling: `max` as trained, or `average` in its place.
+        precision: of the network: `float32`, also where nothing is said, or `bfloat16`. The image and its updates
+            are float32.
         objective: what to amplify; see `objectives`.
         size: of the photograph before it is dreamed: as it is, a short side in pixels, or (width, height).
         octaves: number of octaves.
@@ -68,10 +72,11 @@ class Recipe:
         seed: from which, with an image's key, comes its random stream.
     """
 
-    backbone: str = "lite"
+    backbone: str = "inception_v3"
     weights: str | None = None
     weights_digest: str | None = None
     pooling: Pooling = "max"
+    precision: Precision | None = None
     objective: Annotated[Objective, BeforeValidator(_objective)] = field(
         default=Objective((Term(layer="mixed3"), Term(layer="mixed5")))
     )
@@ -93,8 +98,10 @@ class Recipe:
     def _consistent(self) -> Recipe:
         if not self.objective.terms:
             raise ValueError("objective: needs at least one term")
-        if self.backbone == "lite" and self.weights:
-            raise ValueError("weights: lite brings its own: leave them out, or say backbone: inception_v3")
+        if self.weights and self.backbone.endswith((".keras", ".npz")):
+            raise ValueError(f"weights: {self.backbone} brings its own: leave them out")
+        if self.weights is None and self.backbone in ARCHITECTURES:
+            object.__setattr__(self, "weights", ARCHITECTURES[self.backbone].weights)
         for term in self.objective.terms:
             if not math.isfinite(term.weight):
                 raise ValueError(f"objective: the weight of {term.layer!r} must be a finite number, not {term.weight}")
@@ -139,14 +146,9 @@ class Recipe:
         changes = changes or {}
         if not _WEIGHTS_FOLLOW.isdisjoint(changes):
             values = {k: v for k, v in values.items() if k != "weights_digest"}
-        # lite has its own weights: naming others is to say InceptionV3, and naming lite is to leave others out.
-        if changes.get("weights") and values.get("backbone") == "lite":
-            values = {k: v for k, v in values.items() if k != "backbone"}
-        if changes.get("backbone") == "lite":
+        if "backbone" in changes:  # another network has other weights
             values = {k: v for k, v in values.items() if k != "weights"}
         values = {**values, **changes}
-        if values.get("weights"):
-            values.setdefault("backbone", "inception_v3")
         known = [f.name for f in fields(cls)]
         for key, value in values.items():
             if key not in known:
@@ -161,6 +163,10 @@ class Recipe:
     def changed(self, **changes: Any) -> Recipe:
         """A copy with some values changed."""
         return replace(self, **changes)
+
+    def resolved(self, weights_digest: str) -> Recipe:
+        """The recipe with all that was left open: the digest of the weights in use, and the precision."""
+        return self.changed(weights_digest=weights_digest, precision=self.precision or "float32")
 
     def steps_of(self, octave: int, octaves: int) -> int:
         """Steps of an octave; where small octaves had to be left out, `octaves` are the last ones."""
@@ -182,7 +188,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical form, as hexadecimal; of the weights by their content once it is known."""
-        values = self.as_dict()
+        values = self.as_dict() | {"precision": self.precision or "float32"}
         if self.weights_digest:
             values |= {"backbone": self.backbone.rsplit("/", 1)[-1], "weights": None}
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))

@@ -53,6 +53,18 @@ def devices(gpus_each: float | None, option: str = "--gpus-per-actor") -> tuple[
     return gpus, int(room)
 
 
+def keep_to_own_cores() -> None:
+    """Gives TensorFlow as many threads as this actor has cores.
+
+    Said here and not only in the environment: Ray Data imports us before Ray sets OMP_NUM_THREADS.
+    """
+    import tensorflow as tf
+
+    cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
+    tf.config.threading.set_intra_op_parallelism_threads(max(1, int(cores)))
+    tf.config.threading.set_inter_op_parallelism_threads(max(1, int(cores)))
+
+
 def cause(error: BaseException) -> str:
     """What went wrong in a worker, in one line: the error under Ray's own, or Ray's last line."""
     while deeper := _below(error):

@@ -55,7 +55,7 @@ def prepared(options: Options) -> tuple[Options, Plan]:
     )
     storage.check_apart(options.input, options.output)
     plan = dataset.make_plan(Folder(options.input), codec.IMAGE_ENDINGS, options.shard_size, options.limit)
-    recipe = recipe.changed(weights_digest=_weights_digest(replace(options, recipe=recipe)))
+    recipe = recipe.resolved(_weights_digest(replace(options, recipe=recipe)))
     settings = {
         "recipe": recipe.digest,
         "weights": recipe.weights_digest,
@@ -74,11 +74,11 @@ def _weights_digest(options: Options) -> str:
     commands.import_tensorflow_quietly()
     import tensorflow as tf
 
-    from raydream import backbones
+    from raydream import backbones, networks
 
     # The driver only looks at the network: the devices are the actors'.
     tf.config.set_visible_devices([], "GPU")
     if options.dreamer:
         path = storage.fetch(options.dreamer, "dreamer")
-        return backbones.digest_of(backbones.load_keras(path, what="dreamer"))
+        return backbones.digest_of(networks.load_keras(path, what="dreamer"))
     return backbones.load_for(storage.with_local_files(options.recipe)).digest

@@ -17,11 +17,11 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-import ray
 from numpy.typing import NDArray
 
 from raydream import cards, codec, dataset, shards
 from raydream.errors import UsageError
+from raydream.jobs import cluster
 from raydream.jobs.tries import guarded
 from raydream.recipe import Recipe
 from raydream.shards import Failure, Format, Mark, Row
@@ -105,7 +105,7 @@ class Dream:
 
     def __init__(self, work: Work, tries: Any) -> None:
         self._work, self._tries = work, tries
-        _keep_to_own_cores()
+        cluster.keep_to_own_cores()
         if work.imagenet:
             os.environ["RAYDREAM_WEIGHTS"] = work.imagenet
         self._dream, self.device = dreaming(work.recipe, work.dreamer)
@@ -138,18 +138,6 @@ def _reason(error: Exception) -> str:
         return str(error)
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1] if lines else ''}"
-
-
-def _keep_to_own_cores() -> None:
-    """Gives TensorFlow as many threads as this actor has cores.
-
-    Said here and not only in the environment: Ray Data imports us before Ray sets OMP_NUM_THREADS.
-    """
-    import tensorflow as tf
-
-    cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
-    tf.config.threading.set_intra_op_parallelism_threads(max(1, int(cores)))
-    tf.config.threading.set_inter_op_parallelism_threads(max(1, int(cores)))
 
 
 def _batches(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
@@ -205,7 +193,7 @@ def _ascent(recipe: Recipe) -> Callable[[list[Item]], list[Item]]:
 
 
 def _one_pass(path: str) -> Callable[[list[Item]], list[Item]]:
-    from raydream.backbones import load_keras
+    from raydream.networks import load_keras
 
     model = load_keras(path, what="dreamer")
 

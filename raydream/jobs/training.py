@@ -132,7 +132,7 @@ def _share(workers: int) -> int:
     return max((share for share in shares if sum(cores // share for cores in nodes) >= workers), default=1)
 
 
-def settle(output: str, settings: Mapping[str, Any]) -> None:
+def check_or_store_settings(output: str, settings: Mapping[str, Any]) -> None:
     """Writes down what a new run is asked for, or makes sure that an earlier one was asked for the same.
 
     Raises:

@@ -1,1 +1,0 @@
-"""The networks that we train, as plain Keras layers."""

@@ -1,1 +1,0 @@
-"""What training learns from, and how: losses and steps, without Ray."""
