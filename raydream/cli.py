@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raydream import __version__, commands
+from raydream import __version__, commands, runtime
 from raydream.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn photographs into Deep Dreams. Whole folders: python -m raydream.jobs.dream_dataset --help",
 )
+
+_PAINTED = (683, 512)  # pixels: the short side that the presets dream at
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe.")]
 
@@ -59,7 +61,10 @@ def dream(
         storage.check_writable(target)
     if len(images) == 1:
         storage.read(images[0], what="image")  # before the network is loaded
-    chosen, backbone = _loaded(Recipe.load(recipe, commands.changes(set or [])))
+    asked = Recipe.load(recipe, commands.changes(set or []))
+    chosen, backbone = _loaded(asked)
+    if asked.precision is None:
+        runtime.suggest_bfloat16(gpu=_gpu())
     failed = 0
     for source, target in targets.items():
         try:
@@ -106,6 +111,12 @@ def _loaded(recipe: Recipe) -> tuple[Recipe, Backbone]:
     commands.import_tensorflow_quietly()
     backbone = load_for(storage.with_local_files(recipe))
     return recipe.resolved(backbone.digest), backbone
+
+
+def _gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _dream_one(source: str, target: str, recipe: Recipe, backbone: Backbone) -> None:
@@ -163,7 +174,10 @@ def _with_progress(image: Any, recipe: Recipe, backbone: Backbone, seed: int, ti
 
 @app.command(epilog="Example: raydream layers inception_v3")
 def layers(
-    backbone: Annotated[str, typer.Argument(help="lite, inception_v3, vgg16, vgg19 or a .keras file.")],
+    backbone: Annotated[str, typer.Argument(help="inception_v3, vgg16, vgg19, or a .keras or .npz file.")],
+    weights: Annotated[
+        str | None, typer.Option(help="compact, imagenet or a weights file. Default: as in a recipe.")
+    ] = None,
 ) -> None:
     """List the layers of a backbone that can be dreamed of."""
     from rich.console import Console
@@ -174,7 +188,8 @@ def layers(
 
     commands.import_tensorflow_quietly()
     table = Table("layer", "channels", "stride", "sees", title=Text(backbone))
-    for name, channels, field in backbones.describe(storage.fetch(backbone, "backbone")):
+    weights = weights and storage.fetch(weights, "weights")
+    for name, channels, field in backbones.describe(storage.fetch(backbone, "backbone"), weights):
         table.add_row(Text(name), str(channels), f"{field.stride} px", f"{field.width} px")
     Console().print(table)
 
@@ -280,7 +295,7 @@ def scenery(
     from raydream import codec, scenery, storage
 
     folder = storage.Folder(output)
-    for name, image in scenery.collection(count, seed):
+    for name, image in scenery.collection(count, seed, *_PAINTED):
         folder.write(name, codec.encode(image))
     print(output)
 

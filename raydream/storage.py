@@ -190,7 +190,7 @@ def absolute(url: str) -> str:
 
 
 def anywhere(name: str) -> str:
-    """A file here by its absolute path, for workers in other folders; what is no file, such as `lite`, as it is."""
+    """A file here by its absolute path, for workers in other folders; what is no file, such as `vgg16`, as it is."""
     return absolute(name) if Path(name).is_file() else name
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raydream import commands, dataset, storage
+from raydream import commands, dataset, runtime, storage
 from raydream.dataset import Plan
 from raydream.errors import UsageError, WorkError
 from raydream.jobs.options import Options, prepared
@@ -41,6 +41,7 @@ def run(options: Options) -> dict[str, Any]:
         KeyboardInterrupt: on SIGINT or SIGTERM; finished shards stay.
     """
     began = time.monotonic()
+    suggest = options.recipe.precision is None and not options.dreamer
     options, plan = prepared(options)
     out = Folder(options.output)
     dataset.settle(out, plan)
@@ -52,7 +53,7 @@ def run(options: Options) -> dict[str, Any]:
     status = "failed"
     try:
         if todo:
-            _dream(options, plan, todo)
+            _dream(options, plan, todo, suggest)
         seconds = earlier + time.monotonic() - began
         manifest = dataset.finish(out, plan, options.recipe, seconds)
         status = "done"
@@ -65,16 +66,19 @@ def run(options: Options) -> dict[str, Any]:
     return manifest
 
 
-def _dream(options: Options, plan: Plan, todo: Sequence[int]) -> None:
-    """Runs the three stages over the shards that are left."""
+def _dream(options: Options, plan: Plan, todo: Sequence[int], suggest: bool) -> None:
+    """Runs the three stages over the shards that are left; may suggest another precision."""
     import ray
 
     from raydream.jobs import cluster
 
     cluster.join()
+    devices = cluster.devices(options.gpus_per_actor)
+    if suggest:
+        runtime.suggest_bfloat16(gpu=bool(devices[0]))
     progress = Progress(sum(len(plan.shards[shard]) for shard in todo))
     try:
-        for result in _pipeline(options, plan, todo).iter_rows():
+        for result in _pipeline(options, plan, todo, devices).iter_rows():
             progress.advance(result["images"] + result["failures"], result["failures"])
     except ray.exceptions.RayError as error:
         raise WorkError(f"the cluster cannot do it: {cluster.cause(error)}") from error
@@ -82,14 +86,14 @@ def _dream(options: Options, plan: Plan, todo: Sequence[int]) -> None:
         progress.close()
 
 
-def _pipeline(options: Options, plan: Plan, todo: Sequence[int]) -> Any:
-    """The Ray Data pipeline: one row a shard in, one row of counts a shard out."""
+def _pipeline(options: Options, plan: Plan, todo: Sequence[int], devices: tuple[float, int]) -> Any:
+    """The Ray Data pipeline: one row a shard in, one row of counts a shard out; `devices` as `cluster.devices` says."""
     import ray
 
-    from raydream.jobs import cluster, stages
+    from raydream.jobs import stages
     from raydream.jobs.tries import Tries
 
-    gpus, room = cluster.devices(options.gpus_per_actor)
+    gpus, room = devices
     actors = options.actors if any(options.actors) else (max(1, room),) * 2
     fewest, most = (min(number, len(todo)) for number in actors)
     work = stages.Work(
