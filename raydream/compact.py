@@ -51,7 +51,9 @@ def dump(model: Any, quantized: Mapping[str, Quantized], backbone: str, about: M
         quantized: by the names of its convolutions; other layers are kept in float32.
         backbone, about: see `Compact`.
     """
-    known = {"format": _FORMAT, "backbone": backbone, **about, "network": json.loads(model.to_json())}
+    network = json.loads(model.to_json())
+    network["config"]["name"] = backbone  # not the one that Keras made up: it counts the models of the whole process
+    known = {"format": _FORMAT, "backbone": backbone, **about, "network": network}
     arrays: dict[str, Any] = {"about": np.frombuffer(json.dumps(known).encode(), np.uint8)}
     for layer in model.layers:
         if layer.name in quantized:
@@ -77,7 +79,7 @@ def load(path: str, what: str = "weights") -> Compact:
     if not Path(path).is_file():
         raise UsageError(f"{what} file {path} does not exist")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
             if about.pop("format") != _FORMAT:
                 raise UsageError(f"{what} file {path} is of another version of raydream")

@@ -79,7 +79,7 @@ class Sampler:
         self._layers = convolutions(network)
         inputs = {operation.name: node.input_tensors[0] for operation, node in nodes(network) if node.input_tensors}
         look = keras.Model(network.inputs, [inputs[layer.name] for layer in self._layers])
-        self._look = tf.function(lambda images: look(images, training=False), autograph=False, reduce_retracing=True)
+        self._look = tf.function(lambda images: look([images], training=False), autograph=False, reduce_retracing=True)
 
     def moments(self, images: Iterable[Image], seeds: Iterable[int]) -> dict[str, Moments]:
         """Moments of the patches at some random positions of each image, for each convolution.
@@ -189,7 +189,7 @@ def _answer(network: Any, layers: Sequence[str], objectives: Sequence[Sequence[i
     def answer(image: Any) -> Any:
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(image)
-            found = part(image, training=False)
+            found = part([image], training=False)
             found = found if isinstance(found, list) else [found]
             values = [tf.add_n([tf.reduce_mean(found[place]) for place in places]) for places in objectives]
         return found, [tape.gradient(value, image) for value in values]

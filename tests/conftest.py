@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import raydream  # sets TensorFlow's environment, so it comes before any import of TensorFlow
+from raydream import scenery
 from raydream.backbones import Backbone, load_backbone
 from raydream.recipe import Recipe
 
@@ -97,7 +98,7 @@ def tiny_recipe(tiny_path: str) -> Recipe:
 
 @pytest.fixture(scope="session")
 def weights() -> str:
-    """The weights of InceptionV3 up to `mixed8`, from beside the project."""
+    """The full weights of InceptionV3 up to `mixed8`, from beside the project."""
     path = SHARED / "weights" / "inception_v3_imagenet_mixed8.weights.h5"
     if not path.is_file():
         pytest.skip(f"no InceptionV3 weights at {path}")
@@ -105,19 +106,15 @@ def weights() -> str:
 
 
 @pytest.fixture(scope="session")
-def photographs() -> list[Path]:
-    """Photographs from beside the project, sorted by name."""
-    folder = SHARED / "images" / "photos"
-    found = sorted(folder.glob("*.jpg"))
-    if not found:
-        pytest.skip(f"no photographs in {folder}")
-    return found
+def landscapes() -> list[np.ndarray]:
+    """Four painted landscapes of 299x299 pixels: (299, 299, 3) in [-1, 1]."""
+    return [image for _, image in scenery.collection(4, 0, 299, 299)]
 
 
 @pytest.fixture(scope="session")
-def inception(weights: str) -> Backbone:
-    """The real InceptionV3, cut at `mixed3` and `mixed5`."""
-    return load_backbone("inception_v3", ["mixed3", "mixed5"], weights=weights)
+def inception() -> Backbone:
+    """The InceptionV3 that comes along, cut at `mixed3` and `mixed5`."""
+    return load_backbone("inception_v3", ["mixed3", "mixed5"])
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +143,14 @@ def cluster(ray_folder: str, request: pytest.FixtureRequest) -> Iterator[None]:
 def environment(ray_folder: str) -> dict[str, str]:
     """The environment of a command that starts a local cluster of its own."""
     return {**os.environ, "RAY_TMPDIR": tempfile.mkdtemp(dir=ray_folder)}
+
+
+def outputs(model: Any, images: np.ndarray) -> np.ndarray:
+    """A Keras model's only output for images, however the model wants them wrapped."""
+    import keras
+
+    found = keras.Model(model.inputs, model.outputs)([images])
+    return np.asarray(found[0] if isinstance(found, list) else found)
 
 
 def random_images(height: int, width: int, batch: int = 1, seed: int = 0) -> np.ndarray:

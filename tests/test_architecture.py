@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "raydream"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 CORE = {
-    "backbones", "engine", "errors", "folding", "geometry", "gradients", "metrics", "objectives", "pyramid", "recipe",
-    "tiles",
+    "backbones", "compact", "compression", "engine", "errors", "folding", "geometry", "gradients", "metrics",
+    "networks", "objectives", "pyramid", "quantization", "recipe", "tiles",
 }  # fmt: skip
 HEAVY = {"keras", "ray", "tensorflow"}
 
@@ -23,7 +23,7 @@ def name_of(path):
 
 
 def is_core(path):
-    return name_of(path) in CORE or name_of(path).startswith(("models.", "training."))
+    return name_of(path) in CORE
 
 
 def type_checking(node):
@@ -73,7 +73,7 @@ def test_core_imports_only_core(path):
     """But for `Recipe.load`, which reads its file through `storage` when it is called."""
     mine = {name for name in imports(ast.parse(path.read_text())) if name.split(".")[0] == "raydream"}
     used = {name.split(".")[1] for name in mine}
-    assert used <= CORE | {"models", "training"} | ({"storage"} if name_of(path) == "recipe" else set())
+    assert used <= CORE | ({"storage"} if name_of(path) == "recipe" else set())
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -220,7 +220,7 @@ def test_a_tile_just_smaller_than_the_image_has_something_to_see():
     image = keras.Input((None, None, 3))
     deep = keras.layers.Conv2D(4, 75, strides=32, name="deep")(image)
     network = folded(keras.Model([image], [deep]), "max", "float32")
-    backbone = Backbone("deep", ("deep",), network, tuple(v.numpy() for v in network.variables))
+    backbone = Backbone("deep", ("deep",), network, tuple(v.numpy() for v in network.variables), "")
     recipe = Recipe(objective="deep", octaves=1, steps=2, tile=96)
     images = random_images(100, 130)
     result = dream(images, recipe, backbone, [1])
@@ -313,12 +313,9 @@ def test_measure_is_the_objective_of_the_whole_image(tiny64):
 # ---------------------------------------------------------------- the real network
 
 
-@pytest.mark.real_weights
-def test_a_photograph_dreams(inception, photographs):
+def test_a_landscape_dreams(inception, landscapes):
     """What the seed's dreams show: activations at the dreamed layers go up, and soon."""
-    from raydream import codec
-
-    image = codec.fit(codec.decode(photographs[5].read_bytes()), (160, 160))[None]
+    image = landscapes[0][None, :160, :160]
     recipe = Recipe(octaves=2, steps=5)
     assert recipe.objective.layers == inception.layers
     result = dream(image, recipe, inception, [1])

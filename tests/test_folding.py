@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from raydream.backbones import ARCHITECTURES, Backbone
+from raydream.backbones import Backbone
 from raydream.folding import folded
 from tests.conftest import TINY_LAYERS, random_images, tiny_network
 
@@ -171,9 +171,8 @@ def test_vgg_preprocessing_is_that_of_keras():
     image = keras.Input((None, None, 3))
     model = keras.Model([image], [layers.ReLU(name="same", negative_slope=1.0)(image)])
     network = folded(model, "max", "float64")
-    backbone = Backbone("vgg16", ("same",), network, (), vgg=True, dtype="float64")
+    backbone = Backbone("vgg16", ("same",), network, (), "", vgg=True, dtype="float64")
     images = random_images(9, 11, batch=2).astype(np.float64)
     (found,) = backbone.activations(images)
     expected = keras.applications.vgg16.preprocess_input((images + 1.0) * 127.5)
     np.testing.assert_allclose(found, expected, atol=1e-4)  # Keras computes its own in float32
-    assert {name for name, a in ARCHITECTURES.items() if a.vgg} == {"vgg16", "vgg19"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raydream.backbones import load_model
+from raydream import networks
 from raydream.errors import UsageError
 from raydream.folding import folded
 from raydream.geometry import Axis, Field
@@ -51,7 +51,7 @@ def test_no_cells_below_the_smallest_kernel(tiny_backbone):
 
 @pytest.fixture(scope="module")
 def inception_untrained():
-    return cut(load_model("inception_v3", None), [f"mixed{i}" for i in range(11)])
+    return cut(networks.load("inception_v3", None).model, [f"mixed{i}" for i in range(11)])
 
 
 @pytest.mark.parametrize(("height", "width"), [(75, 96), (139, 107), (171, 299)])
@@ -62,7 +62,7 @@ def test_cells_of_inception(inception_untrained, height, width):
 @pytest.mark.parametrize(("height", "width"), [(32, 47), (100, 77)])
 def test_cells_of_vgg(height, width):
     names = ["block1_conv2", "block1_pool", "block3_conv3", "block4_pool", "block5_conv3", "block5_pool"]
-    network = cut(load_model("vgg16", None), names)
+    network = cut(networks.load("vgg16", None).model, names)
     assert counted(network, height, width) == shapes(network, height, width)
 
 
@@ -127,7 +127,9 @@ def test_rows_and_columns_have_their_own_fields(tiny_backbone):
 
 
 def test_fields_of_inception_are_exact():
-    network = folded(cut(positive(load_model("inception_v3", None)), ["mixed0", "mixed3"]), "average", "float64")
+    network = folded(
+        cut(positive(networks.load("inception_v3", None).model), ["mixed0", "mixed3"]), "average", "float64"
+    )
     for plane, cell in ((0, 9), (1, 5)):
         rows, columns = seen(network, 203, plane, cell)
         assert rows == columns == expected(Axis(network, 0), plane, cell)

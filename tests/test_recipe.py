@@ -20,6 +20,7 @@ FULL = {
     "weights": "some/file.weights.h5",
     "weights_digest": "ab" * 32,
     "pooling": "average",
+    "precision": "bfloat16",
     "objective": [
         {"layer": "block3_conv3", "kind": "l2", "channels": [3, 1], "weight": -0.5},
         {"layer": "block5_conv1"},
@@ -53,13 +54,10 @@ def refusal(call):
 
 
 def test_natural_dreams_is_the_seeds_recipe():
-    """Dataset 3: InceptionV3, 299 x 299, no guide, recursion 2, rescale 0.85, blend 0.15, 100 steps each of 0.02.
-
-    All but the network, which is lite until one says `weights: imagenet`.
-    """
+    """Dataset 3: InceptionV3, 299 x 299, no guide, recursion 2, rescale 0.85, blend 0.15, 100 steps each of 0.02."""
     recipe = Recipe.load("natural-dreams", {"weights": "imagenet"})
     assert (recipe.backbone, recipe.weights) == ("inception_v3", "imagenet")
-    assert Recipe.load("natural-dreams") == recipe.changed(backbone="lite", weights=None)
+    assert Recipe.load("natural-dreams") == recipe.changed(weights="compact")
     assert recipe.pooling == "max"
     assert recipe.objective == mean("mixed3") + mean("mixed5")
     assert recipe.size == (299, 299)
@@ -188,6 +186,7 @@ CHANGES = {
     "backbone": "vgg19",
     "weights_digest": "cd" * 32,
     "pooling": "max",
+    "precision": "float32",
     "objective": ["block3_conv3"],
     "size": [240, 320],
     "octave_scale": 1.26,
@@ -217,7 +216,7 @@ def test_every_key_is_in_the_digest():
 
 
 def test_the_place_of_the_weights_matters_only_until_they_are_known():
-    here, there = (Recipe(backbone=f"{place}/net.keras", weights=place) for place in ("/home/me", "gs://bucket"))
+    here, there = (Recipe(backbone=f"{place}/net.keras") for place in ("/home/me", "gs://bucket"))
     assert here.digest != there.digest
     known = [recipe.changed(weights_digest="ab" * 32).digest for recipe in (here, there)]
     assert known[0] == known[1]
@@ -265,6 +264,7 @@ MISTAKES = [
     ({"step_rule": "rms"}, "step_rule: must be 'std' or 'mean_abs', not 'rms'"),
     ({"carry": "both"}, "carry: must be 'blend' or 'detail', not 'both'"),
     ({"pooling": "avg"}, "pooling: must be 'max' or 'average', not 'avg'"),
+    ({"precision": "float16"}, "precision: must be 'float32' or 'bfloat16', not 'float16'"),
     ({"tiling": None}, "tiling: must be 'roll' or 'exact', not None"),
     ({"tile": 95}, "tile: must be at least 96, not 95"),
     ({"tile": "512px"}, "tile: must be a whole number, not '512px'"),
@@ -273,8 +273,8 @@ MISTAKES = [
     ({"backbone": 3}, "backbone: must be text, not 3"),
     ({"weights": 3}, "weights: must be text, not 3"),
     (
-        {"backbone": "lite", "weights": "imagenet"},
-        "weights: lite brings its own: leave them out, or say backbone: inception_v3",
+        {"backbone": "my.keras", "weights": "imagenet"},
+        "weights: my.keras brings its own: leave them out",
     ),
     ({"steps": 0}, STEPS + "0"),
     ({"steps": "many"}, STEPS + "'many'"),
@@ -370,21 +370,29 @@ def test_the_file_is_named_with_the_mistake(tmp_path):
     assert refusal(lambda: Recipe.load("natural-dreams", {"tile": 1})).startswith("recipe natural-dreams: tile: ")
 
 
-def test_where_no_backbone_is_named_lite_dreams_unless_weights_are() -> None:
+def test_weights_that_are_not_named_are_the_backbones_usual_ones() -> None:
     assert Recipe.parse({}) == Recipe()
-    assert (Recipe().backbone, Recipe().weights) == ("lite", None)
-    named = Recipe.parse({}, {"weights": "imagenet"})
-    assert (named.backbone, named.weights) == ("inception_v3", "imagenet")
-    assert Recipe.parse({"weights": "x.h5"}).backbone == "inception_v3"
-    assert Recipe.parse({"weights": "imagenet", "backbone": "vgg16"}).backbone == "vgg16"
-    assert Recipe.parse({"backbone": "inception_v3"}).weights is None
+    assert (Recipe().backbone, Recipe().weights) == ("inception_v3", "compact")
+    assert Recipe.parse({"weights": "imagenet"}).weights == "imagenet"
+    assert Recipe.parse({"backbone": "vgg16"}).weights == "imagenet"
+    assert Recipe.parse({"backbone": "mine.npz"}).weights is None
 
 
-def test_a_dreams_recipe_can_change_between_lite_and_others() -> None:
+def test_another_backbone_has_other_weights() -> None:
     """As `replay --set` does: what is inside a dream names its backbone and weights."""
-    lite, inception = Recipe().as_dict(), Recipe.parse({"weights": "imagenet"}).as_dict()
-    assert Recipe.parse(lite, {"weights": "imagenet"}).as_dict() == inception
-    assert Recipe.parse(inception, {"backbone": "lite"}).as_dict() == lite
+    known = Recipe(weights="x.h5").as_dict()
+    assert Recipe.parse(known, {"backbone": "vgg16"}).weights == "imagenet"
+    assert Recipe.parse(known, {"backbone": "mine.keras"}).weights is None
+    assert Recipe.parse(known, {"backbone": "vgg16", "weights": "y.h5"}).weights == "y.h5"
+    assert Recipe.parse(known, {"steps": 3}).weights == "x.h5"
+
+
+def test_precision_counts_and_float32_is_what_is_meant_where_it_is_not_named() -> None:
+    assert Recipe().digest == Recipe(precision="float32").digest != Recipe(precision="bfloat16").digest
+    resolved = Recipe().resolved("ab" * 32)
+    assert (resolved.precision, resolved.weights_digest) == ("float32", "ab" * 32)
+    assert Recipe(precision="bfloat16").resolved("ab" * 32).precision == "bfloat16"
+    assert Recipe.parse(resolved.as_dict(), {"precision": "bfloat16"}).weights_digest == "ab" * 32
 
 
 def test_a_change_of_what_the_weights_hang_on_forgets_their_digest() -> None:

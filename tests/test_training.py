@@ -1,6 +1,8 @@
 """training: two workers learn as one, and what is written down of it, on a real local Ray cluster."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,10 @@ SIDE, BATCH, STEPS = 80, 4, 10
 
 
 def learn_as_one(settings: dict[str, Any]) -> None:
-    """Ten steps of the real distillation on a batch that the workers share out; each saves the weights it ends with.
+    """Ten steps of a small network that learns a blurred image, on batches that the workers share out.
 
-    With the job's own optimizer, and with plain gradient descent, which unlike Adam is not blind to a loss that is
-    twice as large with two workers.
+    With Adam, and with plain gradient descent, which unlike Adam is not blind to a loss that is twice as large with two
+    workers. Each worker saves the weights it began with and ended with.
     """
     from raydream.jobs import training
 
@@ -27,38 +29,41 @@ def learn_as_one(settings: dict[str, Any]) -> None:
     import keras
     import tensorflow as tf
 
-    from raydream.backbones import load_backbone
-    from raydream.models import lite
-    from raydream.training import distill
+    from raydream import gradients
 
-    teacher = load_backbone(settings["teacher"], ["low", "mix", "high"])
-    strides = [field.stride for field in teacher.axes[0].fields()]
-    squares = [np.ones(teacher.channels(layer), np.float32) for layer in teacher.layers]
     mine = slice(training.rank(), None, settings["workers"])
-    for name, kind, rate in (("adam", keras.optimizers.Adam, 1.5e-4), ("sgd", keras.optimizers.SGD, 1e-3)):
+    for name, kind, rate in (("adam", keras.optimizers.Adam, 1.5e-4), ("sgd", keras.optimizers.SGD, 0.3)):
         keras.utils.set_random_seed(0)
         with strategy.scope():
-            student = lite.build({n: (s, teacher.channels(n)) for n, s in zip(teacher.layers, strides, strict=True)})
+            steps = [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.Conv2D(3, 3)]
+            learner = keras.Sequential([keras.Input((None, None, 3)), *steps])
             optimizer = kind(rate)
-            optimizer.build(student.trainable_variables)
-        learner = distill.Distillation(student, teacher, squares, optimizer, BATCH)
-        step = tf.function(lambda *arguments, of=learner: strategy.run(of.step, arguments), autograph=False)
-        weights = [np.concatenate([np.ravel(variable) for variable in student.variables])]
+            optimizer.build(learner.trainable_variables)
+
+        def step(images: Any, learner: Any = learner, optimizer: Any = optimizer) -> None:
+            wanted = gradients.blur(images, 1.0)[:, 2:-2, 2:-2]
+            with tf.GradientTape() as tape:
+                each = tf.reduce_mean(tf.square(learner(images) - wanted), axis=(1, 2, 3))
+                loss = tf.reduce_sum(each) / BATCH
+            slopes = tape.gradient(loss, learner.trainable_variables)
+            optimizer.apply_gradients(zip(slopes, learner.trainable_variables, strict=True))
+
+        run = tf.function(lambda images, step=step: strategy.run(step, (images,)), autograph=False)
+        weights = [np.concatenate([np.ravel(variable) for variable in learner.variables])]
         for batch in settings["images"]:
-            arguments = tf.constant(batch[mine]), tf.ones((len(batch[mine]), 3)), tf.zeros(len(batch[mine]))
-            step(*arguments, learner.ask(*arguments))
-        weights.append(np.concatenate([np.ravel(variable) for variable in student.variables]))
+            run(tf.constant(batch[mine]))
+        weights.append(np.concatenate([np.ravel(variable) for variable in learner.variables]))
         np.save(Path(settings["folder"]) / f"{name}-{settings['workers']}-{training.rank()}.npy", weights)
 
 
-def test_two_workers_end_equal_and_like_one(cluster: None, tiny_path: str, tmp_path: Path) -> None:
+def test_two_workers_end_equal_and_like_one(cluster: None, tmp_path: Path) -> None:
     from raydream.jobs import training
 
     random = np.random.default_rng(0)
     coarse = random.uniform(-1.0, 1.0, (STEPS * BATCH, 8, 8, 3)).astype(np.float32)
     images = np.stack([codec.fit(image, SIDE) for image in coarse]).reshape(STEPS, BATCH, SIDE, SIDE, 3)
     for workers in (1, 2):
-        settings = {"teacher": tiny_path, "workers": workers, "folder": str(tmp_path), "images": images}
+        settings = {"workers": workers, "folder": str(tmp_path), "images": images}
         training.fit(learn_as_one, settings, str(tmp_path / str(workers)), training.workers(workers, BATCH, None), {})
     for name in ("adam", "sgd"):
         one, first, second = (np.load(tmp_path / f"{name}-{which}.npy") for which in ("1-0", "2-0", "2-1"))
@@ -161,6 +166,49 @@ def test_the_next_run_begins_as_the_last_one_ended(cluster: None, tmp_path: Path
     assert 3 in [array.item() for array in again.values() if array.shape == ()], "steps that the optimizer took"
 
 
+def learn_the_mean_colour(settings: dict[str, Any]) -> None:
+    """Three epochs on crops of the photographs; may kill itself once, after the first."""
+    from raydream.jobs import photographs, training
+
+    strategy = training.strategy()
+    import tensorflow as tf
+
+    with strategy.scope():
+        colour = tf.Variable(tf.zeros(3))
+    state = training.State([colour])
+    begun = state.restored()
+    crops = photographs.crops(32, np.random.default_rng(begun))
+    journal = training.Journal(settings["output"], begun)
+    for epoch in range(begun, 3):
+        for _ in range(20):
+            colour.assign_add(0.2 * (next(crops).mean((0, 1)) / 127.5 - 1.0 - colour))
+        journal.write({"epoch": epoch + 1.0, "red": float(colour[0])}, [[np.zeros((4, 4, 3), np.float32)]])
+        state.report(epoch + 1, {})
+        flag = Path(settings["output"]) / "killed"
+        if epoch == 1 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_learner_of_photographs_goes_on_where_its_worker_was_killed(cluster: None, tmp_path: Path) -> None:
+    from raydream.jobs import photographs, training
+
+    (tmp_path / "in").mkdir()
+    for number in range(16):
+        picture = np.full((40, 50, 3), 0.5, np.float32)
+        (tmp_path / f"in/{number:02}.png").write_bytes(codec.encode(picture))
+    (tmp_path / "in/03.png").write_bytes(b"no picture")
+    found = photographs.Photographs.of(str(tmp_path / "in"))
+    output = str(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    data = {photographs.SHARD: found.dataset(most=48, blocks=1)}
+    training.fit(learn_the_mean_colour, {"output": output}, output, training.workers(1, 1, None), data)
+    lines = training.history(output)
+    assert (tmp_path / "out/killed").exists()
+    assert [line["epoch"] for line in lines] == [1.0, 2.0, 3.0]
+    assert lines[-1]["red"] == pytest.approx(0.5, abs=0.02)
+
+
 def fail(settings: dict[str, Any]) -> None:
     raise ValueError("no such\nluck")
 
@@ -177,10 +225,10 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
     from raydream.jobs import training
 
     output = str(tmp_path / "out")
-    training.settle(output, {"crop": 139, "layers": ("a", "b")})
-    training.settle(output, {"crop": 139, "layers": ("a", "b")})
+    training.check_or_store_settings(output, {"crop": 139, "layers": ("a", "b")})
+    training.check_or_store_settings(output, {"crop": 139, "layers": ("a", "b")})
     with pytest.raises(UsageError, match="holds a run with crop 139, not 128: say the same"):
-        training.settle(output, {"crop": 128, "layers": ("a", "b")})
+        training.check_or_store_settings(output, {"crop": 128, "layers": ("a", "b")})
 
 
 def test_the_journal_drops_what_was_written_after_the_checkpoint(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ import typer
 
 from raydream import cards, codec, commands, storage
 from raydream.compression import Image
-from raydream.errors import UsageError, WorkError
+from raydream.errors import UsageError, WorkError, nearest
 from raydream.progress import Progress
 from raydream.quantization import Moments
 from raydream.storage import Folder
@@ -121,6 +121,7 @@ def run(options: Options) -> dict[str, Any]:
 
     options = _prepared(options)
     original = Original(options)
+    objectives = _objectives(original)
     found = photographs.Photographs.of(options.input)
     out, shards = Folder(options.output), _shards(options, found)
     training.check_or_store_settings(options.output, _asked(options, original, found))
@@ -128,7 +129,7 @@ def run(options: Options) -> dict[str, Any]:
     if todo:
         _look(options, shards, todo)
     moments = summed(options.output, len(shards))
-    return _finish(original, moments, found)
+    return _finish(original, moments, found, objectives)
 
 
 def _prepared(options: Options) -> Options:
@@ -140,6 +141,8 @@ def _prepared(options: Options) -> Options:
 
     tf.config.set_visible_devices([], "GPU")  # they are the actors'
     weights = options.weights or ("imagenet" if options.backbone in networks.ARCHITECTURES else None)
+    if options.weights and options.backbone.endswith((".keras", ".npz")):
+        raise UsageError(f"--weights: {options.backbone} brings its own: leave them out")
     if weights and weights not in ("imagenet", "compact"):
         weights = storage.anywhere(weights)
     options = replace(
@@ -284,7 +287,9 @@ def summed(output: str, shards: int) -> dict[str, Moments]:
     return moments
 
 
-def _finish(original: Original, moments: Mapping[str, Moments], found: Photographs) -> dict[str, Any]:
+def _finish(
+    original: Original, moments: Mapping[str, Moments], found: Photographs, objectives: Sequence[Sequence[str]]
+) -> dict[str, Any]:
     """Quantizes the network, measures it, and writes it with its card."""
     from raydream import compact, compression
 
@@ -297,7 +302,7 @@ def _finish(original: Original, moments: Mapping[str, Moments], found: Photograp
     figures: dict[str, Any] = {"bytes": len(data)}
     rows = []
     for name, images in held_out(original, found).items():
-        errors, cosines = compression.compare(network, other, _objectives(original), images)
+        errors, cosines = compression.compare(network, other, objectives, images)
         figures[name] = {"error": errors, "cosine": cosines}
         cells = {f"error at {layer}": f"{error:.4f}" for layer, error in errors.items()}
         cells |= {f"cosine of {objective}": f"{cosine:.3f}" for objective, cosine in cosines.items()}
@@ -310,8 +315,15 @@ def _finish(original: Original, moments: Mapping[str, Moments], found: Photograp
 
 
 def _objectives(original: Original) -> list[list[str]]:
-    asked = original.options.objectives or original.layers
-    return [[layer.strip() for layer in objective.split("+")] for objective in asked]
+    """The layers of each objective that is measured; UsageError if there is no such layer."""
+    from raydream.backbones import layer_names
+
+    objectives = [objective.split("+") for objective in original.options.objectives or original.layers]
+    known = layer_names(original.network)
+    for layer in (layer for objective in objectives for layer in objective):
+        if layer not in known:
+            raise UsageError(f"--objectives: there is no layer {layer!r}: {nearest(layer, known)}")
+    return objectives
 
 
 def held_out(original: Original, found: Photographs) -> dict[str, list[Image]]:
@@ -353,7 +365,7 @@ def main(  # noqa: PLR0913 -- the command line: one parameter an option
         str, typer.Option(help="inception_v3, vgg16, vgg19, or the path or URL of a .keras file.")
     ] = _D.backbone,
     weights: Annotated[
-        str | None, typer.Option(help="imagenet, or a weights file of that backbone. Default: imagenet.")
+        str | None, typer.Option(help="imagenet, or a weights file of the named backbone. Default: imagenet.")
     ] = None,
     through: Annotated[str | None, typer.Option(help="The last layer to keep. Default: the last there is.")] = None,
     bits: Annotated[int, typer.Option(min=2, max=8, help="Of a weight. May be changed later.")] = _D.bits,
