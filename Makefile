@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= demo
 
-.PHONY: help install demo test check format bench lock clean
+.PHONY: help install demo pictures test check format bench lock clean
 help:
 	@echo "make demo    generate twelve landscapes, dream them, and say where to look"
 	@echo "make test    run the tests            make check   lint, format and types"
 	@echo "make bench   measure the speed        make format  put the code into its format"
+	@echo "make pictures  make docs/pictures again"
 	@echo "make lock    renew requirements.lock  make clean   remove what make made"
 
 # The lock first, hashes checked; then the package itself, so that edits count at once.
@@ -24,6 +25,9 @@ demo: install
 	$(BIN)/raydream scenery $(DEMO)/photographs
 	$(BIN)/python -m raydream.jobs.dream_dataset --input $(DEMO)/photographs --output $(DEMO)/dreams \
 		--recipe classic --keep-source
+
+pictures: install
+	$(BIN)/python docs/pictures.py
 
 test: install
 	$(BIN)/python -m pytest

@@ -161,7 +161,9 @@ class Recipe:
             raise UsageError(f"{where}: {_first_problem(error)}") from error
 
     def changed(self, **changes: Any) -> Recipe:
-        """A copy with some values changed."""
+        """A copy with some values changed; another backbone has its own weights where none are named."""
+        if "backbone" in changes:
+            changes = {"weights": None, **changes}
         return replace(self, **changes)
 
     def resolved(self, weights_digest: str) -> Recipe:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import raydream
-from raydream import cards, codec, commands, dataset, storage
+from raydream import cards, codec, commands, dataset, runtime, storage
 from raydream.cli import app
 from raydream.recipe import Recipe, presets
 from raydream.shards import Failure
@@ -63,7 +63,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """One octave of two steps on that network."""
     path = tmp_path_factory.mktemp("network") / "net.keras"
     network().save(path)
-    return Recipe(backbone=str(path), objective="high", octaves=1, steps=2, tile=96)
+    return Recipe(backbone=str(path), objective="high", octaves=1, steps=2, tile=96, precision="float32")
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_recipes_lists_all_with_their_head_comments(cli: Cli) -> None:
     words = " ".join(out.split())
     for name in presets():
         assert f"{name} " in words
-    assert "the recipe of the seed project's data set, to the letter" in words
+    assert "the seed project's recipe to the letter" in words
 
 
 def test_layers_lists_what_can_be_dreamed_of(cli: Cli, tiny_path: str) -> None:
@@ -233,6 +233,20 @@ def test_photographs_of_one_name_get_dreams_of_their_own_and_no_photograph_is_ov
     inside = [cards.found_inside(Path(name).read_bytes(), "") for name in out.split()]
     assert [i["id"] for i in inside] == ["cat.jpg", "cat.jpg", "cat.jpg", "cat.png", "cat-dream.png"]
     assert inside[0]["source_sha256"] != inside[1]["source_sha256"] == inside[4]["source_sha256"]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_bfloat16_is_suggested_where_it_is_fast_and_no_precision_is_named(
+    cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    monkeypatch.setattr(runtime, "has_fast_bfloat16", lambda: fast)
+    Path("open.yaml").write_text(Path("tiny.yaml").read_text().replace("precision: float32", "precision:"))
+    code, _, err = cli("dream", "cat.jpg", "-r", "open.yaml")
+    assert code == 0
+    assert err.count("\n") == fast
+    assert ("--set precision=bfloat16" in err) == fast
+    for precision in ("float32", "bfloat16"):
+        assert cli("dream", "cat.jpg", "-r", "open.yaml", "--set", f"precision={precision}")[2] == ""
 
 
 def test_photographs_may_have_any_name(cli: Cli, here: Path) -> None:

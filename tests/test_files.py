@@ -52,7 +52,7 @@ def test_the_data_set_jobs_recipe_loads() -> None:
 
     values = yaml.safe_load((ROOT / "jobs/dream_dataset.yaml").read_text())
     recipe = Recipe.load(values["recipe"], commands.changes(values["set"]))
-    assert (recipe.backbone, recipe.weights) == ("inception_v3", "imagenet")
+    assert (recipe.backbone, recipe.weights) == ("inception_v3", "compact")
 
 
 def test_the_lock_names_no_host() -> None:

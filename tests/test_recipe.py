@@ -385,6 +385,8 @@ def test_another_backbone_has_other_weights() -> None:
     assert Recipe.parse(known, {"backbone": "mine.keras"}).weights is None
     assert Recipe.parse(known, {"backbone": "vgg16", "weights": "y.h5"}).weights == "y.h5"
     assert Recipe.parse(known, {"steps": 3}).weights == "x.h5"
+    assert Recipe(weights="x.h5").changed(backbone="mine.npz").weights is None
+    assert Recipe(weights="x.h5").changed(steps=3).weights == "x.h5"
 
 
 def test_precision_counts_and_float32_is_what_is_meant_where_it_is_not_named() -> None:

@@ -23,14 +23,17 @@ from tests.bench.common import CORES, ONE_THREAD, Task
 
 def main() -> None:
     arguments = _arguments()
-    weights = common.required_weights()
+    weights = common.weights()
     chosen = [name for name in CONTENDERS if name in (arguments.only or CONTENDERS)]
-    if "plain-torch" in chosen and not find_spec("torch"):
-        print("bench: plain-torch is left out: PyTorch is not installed (pip install torch)", file=sys.stderr)
-        chosen.remove("plain-torch")
-    about = {"machine": common.machine(), "versions": _versions(), **vars(arguments), "weights": weights.name}
+    if {"plain-torch", "best-torch"} & {*chosen} and not find_spec("torch"):
+        print("bench: PyTorch is left out: it is not installed (pip install torch)", file=sys.stderr)
+        chosen = [name for name in chosen if "torch" not in name]
+    if not common.has_fast_bfloat16():
+        print("bench: bfloat16 is left out: this CPU has no instructions for it", file=sys.stderr)
+        chosen = [name for name in chosen if "bfloat16" not in name]
+    about = {"machine": common.machine(), "versions": _versions(), **vars(arguments), "weights": Path(weights).name}
     with tempfile.TemporaryDirectory(prefix="raydream-bench-") as folder:
-        task = Task(folder=folder, weights=str(weights), steps=arguments.steps, actors=arguments.actors)
+        task = Task(folder=folder, weights=weights, steps=arguments.steps, actors=arguments.actors)
         about |= common.play("export", replace(task, round=arguments.images), {})
         rounds = [_round(replace(task, round=number), chosen) for number in range(arguments.rounds)]
     result = report.result(about, rounds)
@@ -55,8 +58,8 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _alone(module: str) -> Callable[[Task], Any]:
-    return lambda task: common.play(module, task, {})
+def _alone(module: str, precision: str = "float32") -> Callable[[Task], Any]:
+    return lambda task: common.play(module, replace(task, precision=precision), {})
 
 
 def _together(task: Task) -> dict[str, Any]:
@@ -69,9 +72,12 @@ def _together(task: Task) -> dict[str, Any]:
 
 CONTENDERS: dict[str, Callable[[Task], Any]] = {
     "ours": _alone("ours"),
+    "ours-bfloat16": _alone("ours", "bfloat16"),
     "plain-keras": _alone("plain_keras"),
     "plain-torch": _alone("plain_torch"),
+    "best-torch": _alone("best_torch"),
     "job": _alone("job"),
+    "job-bfloat16": _alone("job", "bfloat16"),
     "engine-loop": _together,
     "matmul": _alone("matmul"),
 }

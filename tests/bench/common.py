@@ -34,9 +34,10 @@ class Task:
     """
 
     folder: str
-    weights: str
+    weights: str  # a file, or `compact`
     steps: int
     actors: int
+    precision: str = "float32"  # of raydream's networks
     round: int = 0
     part: int = 0
 
@@ -48,7 +49,8 @@ class Task:
         """natural-dreams with the task's weights and steps; for processes that may import raydream."""
         from raydream.recipe import Recipe
 
-        recipe = Recipe.load("natural-dreams", {"weights": self.weights, "steps": self.steps})
+        changes = {"weights": self.weights, "steps": self.steps, "precision": self.precision}
+        recipe = Recipe.load("natural-dreams", changes)
         octaves = [round(SIZE / recipe.octave_scale**i) for i in reversed(range(recipe.octaves))]
         ours = (recipe.size, octaves, recipe.blend, recipe.step_size, recipe.tile, recipe.objective.layers)
         assert ours == ((SIZE, SIZE), sizes(), BLEND, STEP_SIZE, TILE, LAYERS), "the baselines dream another recipe"
@@ -130,19 +132,21 @@ def play(module: str, task: Task, extra: Mapping[str, str]) -> dict[str, Any]:
 
 
 def weights_file() -> Path | None:
-    """The ImageNet weights of InceptionV3, where there are any."""
+    """The full ImageNet weights of InceptionV3, where there are any."""
     given = os.environ.get("RAYDREAM_WEIGHTS")
     path = Path(given) if given else SHARED / "weights" / "inception_v3_imagenet_mixed8.weights.h5"
     return path.resolve() if path.is_file() else None
 
 
-def required_weights() -> Path:
-    """Those, or exit status 2."""
-    path = weights_file()
-    if path is None:
-        print("bench: no InceptionV3 weights: set RAYDREAM_WEIGHTS to a weights file", file=sys.stderr)
-        sys.exit(2)
-    return path
+def weights() -> str:
+    """Those, or else the ones that ship, which have no batch norm."""
+    return str(weights_file() or "compact")
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this CPU has instructions for bfloat16."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpuinfo.read_text().split())
 
 
 def machine() -> str:

@@ -1,4 +1,4 @@
-"""How near the network that comes along is to the full InceptionV3: `python -m tests.bench.compact [curve transfer sheet]`.
+"""How near the network that ships is to the full InceptionV3: `python -m tests.bench.compact [curve transfer sheet]`.
 
 curve: by bits, and for rounding to the nearest level beside GPTQ: bytes, errors and cosines of gradients, from the
 statistics of a finished `compress_backbone` job. transfer: dreams made with either network, measured with the full one.

@@ -18,7 +18,7 @@ PROBES = ((299, 299), (254, 217))
 
 def play(task: common.Task) -> dict[str, Any]:
     """Fills the task's folder; `round` is the number of photographs."""
-    from raydream import backbones, codec
+    from raydream import codec, networks
 
     (task.place / "photos").mkdir()
     for name, data in _photos(task.round):
@@ -29,7 +29,7 @@ def play(task: common.Task) -> dict[str, Any]:
 
     import keras
 
-    whole = backbones.load_model("inception_v3", task.weights)
+    whole = networks.load("inception_v3", task.weights).model
     model = keras.Model(whole.inputs, [whole.get_layer(layer).output for layer in common.LAYERS])
     model.save(task.place / "network.keras")
     probes = [_probe(model, images[0][:height, :width][None]) for height, width in PROBES]

@@ -15,7 +15,7 @@ def play(task: common.Task) -> dict[str, Any]:
     """Seconds until the first dream began, and when each was on disk (seconds since the epoch)."""
     from raydream.jobs import dream_dataset
 
-    out, actors = task.place / f"job-{task.round}", (task.actors, task.actors)
+    out, actors = task.place / f"job-{task.precision}-{task.round}", (task.actors, task.actors)
     options = dream_dataset.Options(
         input=str(task.place / "photos"), output=str(out), recipe=task.recipe(), actors=actors, shard_size=1
     )

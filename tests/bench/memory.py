@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench.common import ONE_THREAD, SHARED, finished, required_weights
+from tests.bench import common
+from tests.bench.common import ONE_THREAD, SHARED, finished
 
 PHOTO = SHARED / "images" / "large" / "hamburger_2848x2136.jpg"
 COPIES = 4
@@ -32,7 +33,7 @@ def main() -> None:
     )
     parser.add_argument("--layer", default="mixed5")
     arguments = parser.parse_args()
-    weights = arguments.backbone or str(required_weights())
+    weights = arguments.backbone or common.weights()
     if not arguments.image.is_file():
         print(f"memory: no image {arguments.image}: name one with --image", file=sys.stderr)
         sys.exit(2)

@@ -1,6 +1,7 @@
 """Contender `plain-torch`: the same as `plain-keras` in eager PyTorch, NCHW, batch norm kept, autograd."""
 
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def _padding(config: dict[str, Any], kernel: tuple[int, int]) -> tuple[int, int]
     return (kernel[0] // 2, kernel[1] // 2)
 
 
-def gradient(network: Network, image: Any) -> Any:
+def gradient(network: nn.Module, image: Any) -> Any:
     """The gradient of the summed mean activations, tile by tile, over its standard deviation."""
     shift = torch.randint(-TILE, TILE, (2,)).tolist()
     rolled = torch.roll(image, shift, dims=(2, 3)).requires_grad_()
@@ -90,12 +91,12 @@ def gradient(network: Network, image: Any) -> Any:
     return gradients / (gradients.std() + 1e-8)
 
 
-def objective(network: Network, tile: Any) -> Any:
+def objective(network: nn.Module, tile: Any) -> Any:
     """Sum over the layers of their mean activation."""
     return sum(plane.mean() for plane in network(tile))
 
 
-def dream(image: Any, network: Network, depth: int, steps: int) -> Any:
+def dream(image: Any, network: nn.Module, depth: int, steps: int) -> Any:
     """The recursion: dream a smaller one, enlarge it, blend it in, go on from there."""
     if depth > 0:
         size = image.shape[2:]
@@ -108,20 +109,22 @@ def dream(image: Any, network: Network, depth: int, steps: int) -> Any:
     return image
 
 
-def play(task: common.Task) -> dict[str, Any]:
-    """Seconds of one dream, after a check that the network is Keras'."""
+def play(
+    task: common.Task, improve: Callable[[Network], nn.Module] = lambda network: network, tolerance: float = TOLERANCE
+) -> dict[str, Any]:
+    """Seconds of one dream, after a check that the network is Keras'; `improve` may make another of it."""
     torch.manual_seed(task.round)
     nodes, probes = pickle.loads((task.place / "network.pickle").read_bytes())
-    network = Network(nodes).eval().requires_grad_(False)
+    network = improve(Network(nodes).eval().requires_grad_(False))
     error = max(_error(network, *probe) for probe in probes)
-    if not error < TOLERANCE:
+    if not error < tolerance:
         raise SystemExit(f"the PyTorch network differs from the Keras one: {error:.1e} of the largest activation")
     image = _nchw(task.image()[None])
     seconds, dreamed = common.timed(lambda steps: dream(image, network, common.OCTAVES - 1, steps), task.steps)
     return {"seconds": seconds, "objective": float(objective(network, dreamed)), "error": error}
 
 
-def _error(network: Network, image: Any, expected: list[Any]) -> float:
+def _error(network: nn.Module, image: Any, expected: list[Any]) -> float:
     """Largest difference of activations, over the largest activation."""
     planes = [plane.permute(0, 2, 3, 1).numpy() for plane in network(_nchw(image))]
     return max(float(np.abs(p - e).max() / np.abs(e).max()) for p, e in zip(planes, expected, strict=True))

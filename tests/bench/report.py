@@ -14,6 +14,9 @@ WHAT = {
     "ours": "raydream.engine.dream, one image, all cores",
     "plain-keras": "Keras model as it is, TensorFlow's defaults",
     "plain-torch": "the same in eager PyTorch, NCHW",
+    "best-torch": "PyTorch, folded, channels_last, bfloat16",
+    "ours-bfloat16": "ours, precision: bfloat16",
+    "job-bfloat16": "job, precision: bfloat16",
     "job": "dream_dataset.run, one actor a core, on Ray",
     "engine-loop": "the same images, one process a core, no Ray",
     "matmul": "float32 2048^3, NumPy's or TensorFlow's",
@@ -24,6 +27,11 @@ GOALS = (
     ("one image, against plain-torch", ("ours", "plain-torch"), 1.3),
     ("job's images/s, against plain-keras", ("job", "plain-keras"), 1.7),
     ("job's images/s, against plain-torch", ("job", "plain-torch"), 1.7),
+    ("bfloat16 against float32, one image", ("ours-bfloat16", "ours"), 1.7),
+    ("bfloat16 against float32, the job", ("job-bfloat16", "job"), 1.7),
+    ("bfloat16, one image, against plain-keras", ("ours-bfloat16", "plain-keras"), 2.2),
+    ("bfloat16, one image, against plain-torch", ("ours-bfloat16", "plain-torch"), 2.2),
+    ("bfloat16, one image, against best-torch", ("ours-bfloat16", "best-torch"), 1.0),
     ("one image's GFLOP/s, of the matrix product's", ("ours", "matmul"), 0.85),
     ("job's GFLOP/s, of the matrix product's", ("job", "matmul"), 0.85),
     ("job's images/s, of the engine loop's (overhead <= 5 %)", ("job", "engine-loop"), 1 / 1.05),
@@ -81,7 +89,7 @@ def table(result: Mapping[str, Any]) -> str:
             f"{result['gflop'] / 1000:.2f} TFLOP an image",
             f"images    {about['photos']} {about['source']}; medians of {about['rounds']} rounds",
             "",
-            f"{'contender':12} {'what':45}  s/image  images/s  GFLOP/s  matmul  objective",
+            f"{'contender':13} {'what':45}  s/image  images/s  GFLOP/s  matmul  objective",
             *(_row(name, figures, medians) for name, figures in medians.items()),
             "",
             *_job_lines(medians),
@@ -99,7 +107,7 @@ def _row(name: str, figures: Figures, medians: Mapping[str, Figures]) -> str:
         f"{figures['gflops'] / yardstick['gflops']:7.0%}" if yardstick else " " * 7,
         f"{gain:10.3f}" if gain else "",
     )
-    return f"{name:12} {WHAT[name]:45} {' '.join(cells)}".rstrip()
+    return f"{name:13} {WHAT[name]:45} {' '.join(cells)}".rstrip()
 
 
 def _job_lines(medians: Mapping[str, Figures]) -> list[str]:

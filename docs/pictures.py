@@ -1,0 +1,51 @@
+"""Makes the pictures of README.md and docs/presets.md: `make pictures`, some minutes on two cores.
+
+Landscapes painted by raydream itself, and what the presets dream of them; JPEGs of quality 85 in docs/pictures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from raydream import Recipe, codec, dream, load_for, scenery
+
+FOLDER = Path(__file__).parent / "pictures"
+CLASSIC = {"mountains": 0, "dawn": 0, "cumulus": 0}  # README's: kinds of scenes and their seeds
+PRESETS = ("subtle", "classic", "trip", "portrait", "natural-dreams", "published", "hd")
+SCENE, SEED = "cumulus", 1  # of docs/presets.md
+SHOWN = (400, 300)  # pixels, there
+
+
+def main() -> None:
+    """Writes all pictures."""
+    FOLDER.mkdir(exist_ok=True)
+    for kind, seed in CLASSIC.items():
+        painted = scenery.scene(kind, seed, 683, 512)
+        save(painted, kind)
+        save(dreamed(painted, "classic"), f"{kind}-classic")
+    painted = scenery.scene(SCENE, SEED, 683, 512)
+    save(codec.fit(painted, SHOWN), "presets-painted")
+    for preset in PRESETS:
+        result = dreamed(painted, preset)
+        shown = SHOWN if result.shape[0] != result.shape[1] else (SHOWN[1], SHOWN[1])
+        save(codec.fit(result, shown), f"presets-{preset}")
+
+
+def dreamed(image: Any, preset: str) -> Any:
+    """The dream of an image (height, width, 3) in [-1, 1]."""
+    recipe = Recipe.load(preset)
+    return dream(codec.fit(image, recipe.size)[None], recipe, load_for(recipe), [1])[0]
+
+
+def save(image: Any, name: str) -> None:
+    """Writes docs/pictures/NAME.jpg."""
+    path = FOLDER / f"{name}.jpg"
+    Image.fromarray(codec.to_uint8(image)).save(path, quality=85)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
