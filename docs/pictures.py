@@ -13,7 +13,7 @@ from PIL import Image
 from raydream import Recipe, codec, dream, load_for, scenery
 
 FOLDER = Path(__file__).parent / "pictures"
-CLASSIC = {"mountains": 0, "dawn": 0, "cumulus": 0}  # README's: kinds of scenes and their seeds
+CLASSIC = {"sea": 0, "mountains": 1, "dunes": 0}  # README's: kinds of scenes and their seeds
 PRESETS = ("subtle", "classic", "trip", "portrait", "natural-dreams", "published", "hd")
 SCENE, SEED = "cumulus", 1  # of docs/presets.md
 SHOWN = (400, 300)  # pixels, there
