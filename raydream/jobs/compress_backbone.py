@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -192,7 +193,11 @@ def _look(options: Options, shards: Sequence[Sequence[tuple[str, bool]]], todo: 
     progress = Progress(sum(len(shards[n]) for n in todo), "photographs")
     results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Statistics,  # type: ignore[arg-type]
-        fn_constructor_kwargs={"options": options, "tries": Tries.remote()},  # type: ignore[attr-defined]
+        fn_constructor_kwargs={
+            "options": options,
+            "tries": Tries.remote(),  # type: ignore[attr-defined]
+            "imagenet": storage.absolute(weights) if (weights := os.environ.get("RAYDREAM_WEIGHTS")) else None,
+        },
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
         num_cpus=0.5 if gpus else 0.9,
         num_gpus=gpus,
@@ -209,11 +214,14 @@ def _look(options: Options, shards: Sequence[Sequence[tuple[str, bool]]], todo: 
 class Statistics:
     """The actor that loads the network once, and sums up what its convolutions see of a shard's photographs."""
 
-    def __init__(self, options: Options, tries: Any) -> None:
+    def __init__(self, options: Options, tries: Any, imagenet: str | None) -> None:
+        """`imagenet` is the driver's RAYDREAM_WEIGHTS: a worker has the environment of its node."""
         from raydream.compression import Sampler
         from raydream.jobs import cluster
 
         cluster.keep_to_own_cores()
+        if imagenet:
+            os.environ["RAYDREAM_WEIGHTS"] = imagenet
         self._options, self._tries = options, tries
         self._original = Original(options)
         self._sampler = Sampler(self._original.network)
