@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raydream import codec, commands
+from raydream import codec, commands, compact
 from raydream.backbones import load_backbone
 from raydream.jobs import compress_backbone
 from raydream.jobs.compress_backbone import STATISTICS, Options, packed, run, unpacked
@@ -54,6 +54,7 @@ def finished(cluster: None, tiny_path: str, photographs: Path, tmp_path_factory:
 def test_the_output_is_a_backbone_with_a_card(finished: Path, tiny_backbone: object) -> None:
     backbone = load_backbone(str(finished / "tiny.npz"), ["low", "high"])
     assert backbone.channels("high") == 8
+    assert compact.load(str(finished / "tiny.npz")).backbone == "tiny.keras", "a file named vgg16.keras is no VGG16"
     card = (finished / "README.md").read_text()
     assert "python -m raydream.jobs.compress_backbone --input photographs" in card
     assert str(finished.parent) not in card

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raydream import engine, tiles
-from raydream.backbones import load_backbone
+from raydream.backbones import load_backbone, load_for
 from raydream.engine import dream, dream_steps, gradient_of, measure, usable_sizes
 from raydream.errors import UsageError
 from raydream.objectives import l2, mean
@@ -308,6 +308,19 @@ def test_measure_is_the_objective_of_the_whole_image(tiny64):
         np.testing.assert_allclose(measure(images, recipe, tiny64), expected, rtol=1e-9)
     rolled = Recipe(objective=objective, tile=96)
     np.testing.assert_allclose(measure(images, rolled, tiny64), expected, rtol=0.1)
+
+
+# ---------------------------------------------------------------- precision
+
+
+def test_bfloat16_dreams_alike_and_the_same_each_time(tiny_recipe):
+    images = random_images(70, 60)
+    half = tiny_recipe.changed(precision="bfloat16")
+    full, *rough = (dream(images, r, load_for(r), [1]) for r in (tiny_recipe, half, half))
+    np.testing.assert_array_equal(*rough)
+    assert rough[0].dtype == np.float32
+    apart, moved = np.abs(rough[0] - full).mean(), np.abs(full - images).mean()
+    assert 0 < apart < 0.5 * moved
 
 
 # ---------------------------------------------------------------- the real network

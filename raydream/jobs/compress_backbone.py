@@ -18,7 +18,7 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -36,6 +36,7 @@ from raydream.storage import Folder
 
 if TYPE_CHECKING:
     from raydream.jobs.photographs import Photographs
+    from raydream.networks import Network
 
 STATISTICS = "_raydream/statistics"
 _SHARD = 32  # photographs
@@ -71,14 +72,25 @@ class Original:
     options: Options
 
     @cached_property
-    def network(self) -> Any:
-        """The whole of it up to `through`, folded."""
-        from raydream import compression, networks
-        from raydream.backbones import layer_names
+    def _found(self) -> Network:
+        from raydream import networks
 
         weights = self.options.weights and storage.fetch(self.options.weights, "weights")
-        found = networks.load(storage.fetch(self.options.backbone, "backbone"), weights)
-        return compression.plain(found.model, self.options.through or layer_names(found.model)[-1])
+        return networks.load(storage.fetch(self.options.backbone, "backbone"), weights)
+
+    @property
+    def name(self) -> str:
+        """What it is, where that is known (VGG wants its own range of images), else the name of its file."""
+        return self._found.architecture or cards.last_part(self.options.backbone)
+
+    @cached_property
+    def network(self) -> Any:
+        """The whole of it up to `through`, folded."""
+        from raydream import compression
+        from raydream.backbones import layer_names
+
+        model = self._found.model
+        return compression.plain(model, self.options.through or layer_names(model)[-1])
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
@@ -130,6 +142,8 @@ def run(options: Options) -> dict[str, Any]:
     if todo:
         _look(options, shards, todo)
     moments = summed(options.output, len(shards))
+    if not moments:
+        raise UsageError(f"input {options.input}: not one of its photographs can be read")
     return _finish(original, moments, found, objectives)
 
 
@@ -235,32 +249,32 @@ class Statistics:
         if ray.get(self._tries.begin.remote(key)) > SHARD_TRIES:
             raise WorkError(f"workers died {SHARD_TRIES} times over {key}, from {row['names'][0]} on")
         pairs = zip(row["names"], row["dreamed"], strict=True)
-        images = [image for name, dreamed in pairs for image in self._images(str(name), bool(dreamed))]
-        if not images:
-            raise UsageError(f"not one photograph of {key} can be read, from {row['names'][0]} on")
+        found = [self._images(str(name), bool(dreamed)) for name, dreamed in pairs]
+        images = [image for some in found for image in some]
         moments = self._sampler.moments(images, range(len(images)))
         Folder(self._options.output).write(_name(row["shard"]), packed(moments))
         self._tries.end.remote(key)
-        dreams = len(_STEPS) * int(np.sum(row["dreamed"]))
-        return {"photographs": len(images) - dreams, "failures": len(row["names"]) + dreams - len(images)}
+        return {"photographs": sum(map(bool, found)), "failures": sum(not some for some in found)}
 
-    def _images(self, name: str, dreamed: bool) -> Iterator[Image]:
-        """A crop of a photograph, one in three with other contrast and noise; if wanted, its dream after some steps."""
+    def _images(self, name: str, dreamed: bool) -> list[Image]:
+        """A crop of a photograph, one in three with other contrast and noise; if wanted, its dream after some steps.
+
+        Nothing, if the photograph cannot be read.
+        """
         from raydream.jobs.photographs import crop
 
         number = int.from_bytes(hashlib.sha256(f"{self._options.seed}\n{name}".encode()).digest()[:4])
         random = np.random.default_rng(number)
         try:
             photograph = codec.decode(Folder(self._options.input).read(name))
-        except (codec.UnreadableImage, OSError):
-            return
+        except Exception:  # of the file, or of the file system: each has its own
+            return []
         image = codec.from_uint8(crop(photograph, self._options.crop, random))
-        if dreamed:
-            yield from self._original.half_done(image, number)
+        dreams = self._original.half_done(image, number) if dreamed else []
         if number % 3 == 0:
             image = image.mean() + random.uniform(0.6, 1.5) * (image - image.mean())
             image = image + random.normal(0.0, 0.06, image.shape)
-        yield np.clip(image, -1.0, 1.0, dtype=np.float32)
+        return [*dreams, np.clip(image, -1.0, 1.0, dtype=np.float32)]
 
 
 def packed(moments: Mapping[str, Moments]) -> bytes:
@@ -305,7 +319,7 @@ def _finish(
     parts = compression.quantized(network, moments, options.bits)
     stem = PurePosixPath(options.backbone).stem
     last = network.outputs[0]._keras_history.operation.name
-    data = compact.dump(network, parts, stem, {"through": last, "bits": options.bits})
+    data = compact.dump(network, parts, original.name, {"through": last, "bits": options.bits})
     other = compression.restored(network, parts)
     figures: dict[str, Any] = {"bytes": len(data)}
     rows = []

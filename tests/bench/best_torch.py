@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tests.bench import common, plain_torch
 from tests.bench.plain_torch import Network
 
-TOLERANCE = 3e-2  # of the largest activation: bfloat16 has eight bits
+TOLERANCE = 0.1  # of the largest activation: bfloat16 has eight bits, and the largest of all errors is looked at
 
 
 class Best(nn.Module):
