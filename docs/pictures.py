@@ -10,7 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from raydream import Recipe, codec, dream, load_for, scenery
+from raydream import Recipe, dream, load_for
+from raydream.data import codec, scenery
 
 FOLDER = Path(__file__).parent / "pictures"
 CLASSIC = {"sea": 0, "mountains": 1, "dunes": 0}  # README's: kinds of scenes and their seeds

@@ -27,20 +27,20 @@ if "OMP_NUM_THREADS" in os.environ:
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", os.environ["OMP_NUM_THREADS"])
 
 if TYPE_CHECKING:
-    from raydream.backbones import Backbone, load_backbone, load_for
-    from raydream.engine import Step, dream, dream_steps
-    from raydream.objectives import Term
+    from raydream.core.engine import Step, dream, dream_steps
+    from raydream.core.networks.backbones import Backbone, load_backbone, load_for
+    from raydream.core.objectives.terms import Term
     from raydream.recipe import Recipe
 
 _HOMES = {
-    "Backbone": "backbones",
+    "Backbone": "core.networks.backbones",
     "Recipe": "recipe",
-    "Step": "engine",
-    "Term": "objectives",
-    "dream": "engine",
-    "dream_steps": "engine",
-    "load_backbone": "backbones",
-    "load_for": "backbones",
+    "Step": "core.engine",
+    "Term": "core.objectives.terms",
+    "dream": "core.engine",
+    "dream_steps": "core.engine",
+    "load_backbone": "core.networks.backbones",
+    "load_for": "core.networks.backbones",
 }
 __all__ = [
     "Backbone",

@@ -15,20 +15,17 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from raydream.core.objectives.terms import Objective, Term
 from raydream.errors import UsageError, nearest
-from raydream.folding import Pooling, Precision
-from raydream.gradients import StepRule
-from raydream.networks import ARCHITECTURES
-from raydream.objectives import Objective, Term
-from raydream.pyramid import Carry
-from raydream.tiles import Tiling
+from raydream.types import Carry, Pooling, Precision, StepRule, Tiling
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Pixels = Annotated[int, Field(ge=1, le=100_000)]
 
-
+# The weights of a named backbone where a recipe names none.
+DEFAULT_WEIGHTS = {"inception_v3": "compact", "vgg16": "imagenet", "vgg19": "imagenet"}
 # A change of any of these changes which weights are in use: those up to the deepest layer in use, folded.
 _WEIGHTS_FOLLOW = {"backbone", "weights", "pooling", "objective"}
 
@@ -100,8 +97,8 @@ class Recipe:
             raise ValueError("objective: needs at least one term")
         if self.weights and self.backbone.endswith((".keras", ".npz")):
             raise ValueError(f"weights: {self.backbone} brings its own: leave them out")
-        if self.weights is None and self.backbone in ARCHITECTURES:
-            object.__setattr__(self, "weights", ARCHITECTURES[self.backbone].weights)
+        if self.weights is None and self.backbone in DEFAULT_WEIGHTS:
+            object.__setattr__(self, "weights", DEFAULT_WEIGHTS[self.backbone])
         for term in self.objective.terms:
             if not math.isfinite(term.weight):
                 raise ValueError(f"objective: the weight of {term.layer!r} must be a finite number, not {term.weight}")
@@ -125,7 +122,7 @@ class Recipe:
         if source in presets():
             text = (resources.files("raydream") / "recipes" / f"{source}.yaml").read_text()
         elif source.endswith((".yaml", ".yml")):
-            from raydream import storage
+            from raydream.data import storage
 
             text = storage.read(source, what="recipe").decode(errors="replace")
         else:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import raydream  # sets TensorFlow's environment, so it comes before any import of TensorFlow
-from raydream import scenery
-from raydream.backbones import Backbone, load_backbone
+from raydream.core.networks.backbones import Backbone, load_backbone
+from raydream.data import scenery
 from raydream.recipe import Recipe
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

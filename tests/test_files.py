@@ -47,7 +47,7 @@ def test_each_entry_point_has_a_file() -> None:
 
 
 def test_the_data_set_jobs_recipe_loads() -> None:
-    from raydream import commands
+    from raydream.cli import commands
     from raydream.recipe import Recipe
 
     values = yaml.safe_load((ROOT / "jobs/dream_dataset.yaml").read_text())

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from raydream.core.objectives.terms import Objective, Term, l2, mean
 from raydream.errors import UsageError
-from raydream.objectives import Objective, Term, l2, mean
 from raydream.recipe import Recipe, presets
 
 NAN, INFINITY = float("nan"), float("inf")

@@ -9,7 +9,7 @@ import sys
 
 import ray
 
-from raydream import commands
+from raydream.cli import commands
 from raydream.errors import UsageError, WorkError
 
 

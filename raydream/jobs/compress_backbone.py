@@ -27,16 +27,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from raydream import cards, codec, commands, storage
-from raydream.compression import Image
+from raydream.cli import commands
+from raydream.cli.progress import Progress
+from raydream.core.networks.compression import Image
+from raydream.core.networks.quantization import Moments
+from raydream.data import codec, storage
+from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError, nearest
-from raydream.progress import Progress
-from raydream.quantization import Moments
-from raydream.storage import Folder
+from raydream.pages import cards
 
 if TYPE_CHECKING:
-    from raydream.jobs.photographs import Photographs
-    from raydream.networks import Network
+    from raydream.core.networks.loading import Network
+    from raydream.jobs.train.photographs import Photographs
 
 STATISTICS = "_raydream/statistics"
 _SHARD = 32  # photographs
@@ -73,10 +75,10 @@ class Original:
 
     @cached_property
     def _found(self) -> Network:
-        from raydream import networks
+        from raydream.core.networks import loading
 
         weights = self.options.weights and storage.fetch(self.options.weights, "weights")
-        return networks.load(storage.fetch(self.options.backbone, "backbone"), weights)
+        return loading.load(storage.fetch(self.options.backbone, "backbone"), weights)
 
     @property
     def name(self) -> str:
@@ -86,8 +88,8 @@ class Original:
     @cached_property
     def network(self) -> Any:
         """The whole of it up to `through`, folded."""
-        from raydream import compression
-        from raydream.backbones import layer_names
+        from raydream.core.networks import compression
+        from raydream.core.networks.backbones import layer_names
 
         model = self._found.model
         return compression.plain(model, self.options.through or layer_names(model)[-1])
@@ -95,7 +97,7 @@ class Original:
     @cached_property
     def layers(self) -> tuple[str, ...]:
         """Layers to dream of, spread over its upper half and more."""
-        from raydream.backbones import layer_names
+        from raydream.core.networks.backbones import layer_names
 
         names = layer_names(self.network)
         return tuple(dict.fromkeys(names[round(share * (len(names) - 1))] for share in (0.4, 0.6, 0.8, 1.0)))
@@ -103,14 +105,14 @@ class Original:
     @cached_property
     def backbone(self) -> Any:
         """It, ready to dream of those layers."""
-        from raydream.backbones import load_backbone
+        from raydream.core.networks.backbones import load_backbone
 
         weights = self.options.weights and storage.fetch(self.options.weights, "weights")
         return load_backbone(storage.fetch(self.options.backbone, "backbone"), self.layers, weights=weights)
 
     def half_done(self, image: Image, number: int) -> list[Image]:
         """A dream of an image after some steps; `number` chooses the layer and the seed."""
-        from raydream import engine
+        from raydream.core import engine
         from raydream.recipe import Recipe
 
         objective = self.layers[number % len(self.layers)]
@@ -130,7 +132,7 @@ def run(options: Options) -> dict[str, Any]:
         WorkError: the cluster cannot do it.
         KeyboardInterrupt: on SIGINT or SIGTERM; finished shards stay.
     """
-    from raydream.jobs import photographs, training
+    from raydream.jobs.train import photographs, training
 
     options = _prepared(options)
     original = Original(options)
@@ -149,13 +151,13 @@ def run(options: Options) -> dict[str, Any]:
 
 def _prepared(options: Options) -> Options:
     """The options with paths that mean the same everywhere."""
-    from raydream import networks
+    from raydream.core.networks import loading
 
     commands.import_tensorflow_quietly()
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")  # they are the actors'
-    weights = options.weights or ("imagenet" if options.backbone in networks.ARCHITECTURES else None)
+    weights = options.weights or ("imagenet" if options.backbone in loading.ARCHITECTURES else None)
     if options.weights and options.backbone.endswith((".keras", ".npz")):
         raise UsageError(f"--weights: {options.backbone} brings its own: leave them out")
     if weights and weights not in ("imagenet", "compact"):
@@ -173,7 +175,7 @@ def _prepared(options: Options) -> Options:
 
 def _asked(options: Options, original: Original, found: Photographs) -> dict[str, Any]:
     """What the statistics depend on."""
-    from raydream.backbones import digest_of
+    from raydream.core.networks.backbones import digest_of
 
     wanted = {key: getattr(options, key) for key in ("through", "photographs", "dreams", "crop", "seed")}
     digests = {"network of digest": digest_of(original.network)[:12], "photographs of digest": found.digest[:12]}
@@ -198,7 +200,7 @@ def _look(options: Options, shards: Sequence[Sequence[tuple[str, bool]]], todo: 
     import ray
 
     from raydream.jobs import cluster
-    from raydream.jobs.tries import Tries
+    from raydream.jobs.dreaming.tries import Tries
 
     cluster.join()
     gpus, room = cluster.devices(options.gpus_per_actor)
@@ -230,7 +232,7 @@ class Statistics:
 
     def __init__(self, options: Options, tries: Any, imagenet: str | None) -> None:
         """`imagenet` is the driver's RAYDREAM_WEIGHTS: a worker has the environment of its node."""
-        from raydream.compression import Sampler
+        from raydream.core.networks.compression import Sampler
         from raydream.jobs import cluster
 
         cluster.keep_to_own_cores()
@@ -243,7 +245,7 @@ class Statistics:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         import ray
 
-        from raydream.jobs.tries import SHARD_TRIES
+        from raydream.jobs.dreaming.tries import SHARD_TRIES
 
         key = f"shard {row['shard']}"
         if ray.get(self._tries.begin.remote(key)) > SHARD_TRIES:
@@ -261,7 +263,7 @@ class Statistics:
 
         Nothing, if the photograph cannot be read.
         """
-        from raydream.jobs.photographs import crop
+        from raydream.jobs.train.photographs import crop
 
         number = int.from_bytes(hashlib.sha256(f"{self._options.seed}\n{name}".encode()).digest()[:4])
         random = np.random.default_rng(number)
@@ -313,7 +315,7 @@ def _finish(
     original: Original, moments: Mapping[str, Moments], found: Photographs, objectives: Sequence[Sequence[str]]
 ) -> dict[str, Any]:
     """Quantizes the network, measures it, and writes it with its card."""
-    from raydream import compact, compression
+    from raydream.core.networks import compact, compression
 
     options, network = original.options, original.network
     parts = compression.quantized(network, moments, options.bits)
@@ -338,7 +340,7 @@ def _finish(
 
 def _objectives(original: Original) -> list[list[str]]:
     """The layers of each objective that is measured; UsageError if there is no such layer."""
-    from raydream.backbones import layer_names
+    from raydream.core.networks.backbones import layer_names
 
     objectives = [objective.split("+") for objective in original.options.objectives or original.layers]
     known = layer_names(original.network)
@@ -350,7 +352,7 @@ def _objectives(original: Original) -> list[list[str]]:
 
 def held_out(original: Original, found: Photographs) -> dict[str, list[Image]]:
     """Photographs that the statistics know nothing of, and half-done dreams of some, by what they are called."""
-    from raydream.jobs import photographs
+    from raydream.jobs.train import photographs
 
     options = original.options
     images = photographs.readable(options.input, found.held_out, _SIDE, options.held_out)

@@ -19,21 +19,25 @@ from typing import Annotated, Any
 
 import typer
 
-from raydream import commands, dataset, runtime, storage
-from raydream.dataset import Plan
+from raydream import runtime
+from raydream.cli import commands
+from raydream.cli.progress import Progress
+from raydream.data import plan as plans
+from raydream.data import storage, summary
+from raydream.data.plan import Plan
+from raydream.data.shards import FORMATS
+from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError
-from raydream.jobs.options import Options, prepared
-from raydream.progress import Progress
+from raydream.jobs.dreaming import finish
+from raydream.jobs.dreaming.options import Options, prepared
 from raydream.recipe import Recipe
-from raydream.shards import FORMATS
-from raydream.storage import Folder
 
 
 def run(options: Options) -> dict[str, Any]:
     """Makes the data set, or goes on with it.
 
     Returns:
-        The manifest (see `dataset.finish`).
+        The manifest (see `finish.finish`).
 
     Raises:
         UsageError: something is asked that cannot be.
@@ -44,9 +48,9 @@ def run(options: Options) -> dict[str, Any]:
     suggest = options.recipe.precision is None and not options.dreamer
     options, plan = prepared(options)
     out = Folder(options.output)
-    dataset.settle(out, plan)
-    earlier = dataset.logged_seconds(out)
-    finished = dataset.done(out)
+    plans.settle(out, plan)
+    earlier = summary.logged_seconds(out)
+    finished = summary.done(out)
     todo = [shard for shard in range(len(plan.shards)) if shard not in finished]
     if finished:
         _say(f"{len(finished)} of {len(plan.shards)} shards are done already")
@@ -55,14 +59,14 @@ def run(options: Options) -> dict[str, Any]:
         if todo:
             _dream(options, plan, todo, suggest)
         seconds = earlier + time.monotonic() - began
-        manifest = dataset.finish(out, plan, options.recipe, seconds)
+        manifest = finish.finish(out, plan, options.recipe, seconds)
         status = "done"
     except KeyboardInterrupt:
         status = "interrupted"
         raise
     finally:
         seconds = time.monotonic() - began
-        dataset.log(out, {"status": status, "shards": len(todo), "seconds": round(seconds, 1)})
+        summary.log(out, {"status": status, "shards": len(todo), "seconds": round(seconds, 1)})
     return manifest
 
 
@@ -90,8 +94,8 @@ def _pipeline(options: Options, plan: Plan, todo: Sequence[int], devices: tuple[
     """The Ray Data pipeline: one row a shard in, one row of counts a shard out; `devices` as `cluster.devices` says."""
     import ray
 
-    from raydream.jobs import stages
-    from raydream.jobs.tries import Tries
+    from raydream.jobs.dreaming import stages
+    from raydream.jobs.dreaming.tries import Tries
 
     gpus, room = devices
     actors = options.actors if any(options.actors) else (max(1, room),) * 2
@@ -132,7 +136,7 @@ def _say(text: str) -> None:
 
 
 def _dry_run(options: Options) -> None:
-    from raydream.jobs.estimate import as_an_actor, estimate
+    from raydream.jobs.dreaming.estimate import as_an_actor, estimate
 
     as_an_actor()
     options, plan = prepared(options)

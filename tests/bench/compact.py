@@ -45,8 +45,9 @@ def main() -> None:
 
 def curve(arguments: Any, weights: str) -> Iterator[str]:
     """A table of bits, as Markdown."""
-    from raydream import compact, compression, quantization
-    from raydream.jobs import compress_backbone, photographs
+    from raydream.core.networks import compact, compression, quantization
+    from raydream.jobs import compress_backbone
+    from raydream.jobs.train import photographs
 
     output = str(arguments.job)
     options = compress_backbone.Options(input=str(PHOTOS), output=output, weights=weights, through="mixed8")
@@ -71,7 +72,7 @@ def curve(arguments: Any, weights: str) -> Iterator[str]:
 
 def held_out(count: int) -> list[Image]:
     """Photographs, as they are, that the job never looked at: some of each eighth, evenly spread."""
-    from raydream import codec
+    from raydream.data import codec
 
     names = sorted(PHOTOS.iterdir())[::8]
     return [codec.decode(names[i * len(names) // count].read_bytes()) for i in range(count)]
@@ -79,9 +80,9 @@ def held_out(count: int) -> list[Image]:
 
 def dreams(images: list[Image], recipe: Any) -> list[Image]:
     """The dreams of a recipe, one after the other."""
-    from raydream import codec
-    from raydream.backbones import load_for
-    from raydream.engine import dream
+    from raydream.core.engine import dream
+    from raydream.core.networks.backbones import load_for
+    from raydream.data import codec
 
     network = load_for(recipe)
     return [dream(codec.fit(image, recipe.size)[None], recipe, network, [i])[0] for i, image in enumerate(images)]
@@ -89,9 +90,9 @@ def dreams(images: list[Image], recipe: Any) -> list[Image]:
 
 def transfer(arguments: Any, weights: str) -> Iterator[str]:
     """Mean objective of the full network on photographs, on its own dreams, and on those of the one that ships."""
-    from raydream import codec
-    from raydream.backbones import load_for
-    from raydream.engine import measure
+    from raydream.core.engine import measure
+    from raydream.core.networks.backbones import load_for
+    from raydream.data import codec
     from raydream.recipe import Recipe
 
     images = held_out(arguments.photographs)
@@ -108,7 +109,7 @@ def transfer(arguments: Any, weights: str) -> Iterator[str]:
 
 def sheet(arguments: Any, weights: str) -> Iterator[str]:
     """Rows of photographs, of the full network's dreams, and of the shipped one's."""
-    from raydream import codec
+    from raydream.data import codec
     from raydream.recipe import Recipe
 
     images, rows = held_out(6), []

@@ -18,7 +18,8 @@ PROBES = ((299, 299), (254, 217))
 
 def play(task: common.Task) -> dict[str, Any]:
     """Fills the task's folder; `round` is the number of photographs."""
-    from raydream import codec, networks
+    from raydream.core.networks import loading
+    from raydream.data import codec
 
     (task.place / "photos").mkdir()
     for name, data in _photos(task.round):
@@ -29,12 +30,12 @@ def play(task: common.Task) -> dict[str, Any]:
 
     import keras
 
-    whole = networks.load("inception_v3", task.weights).model
+    whole = loading.load("inception_v3", task.weights).model
     model = keras.Model(whole.inputs, [whole.get_layer(layer).output for layer in common.LAYERS])
     model.save(task.place / "network.keras")
     probes = [_probe(model, images[0][:height, :width][None]) for height, width in PROBES]
     (task.place / "network.pickle").write_bytes(pickle.dumps((_nodes(model), probes)))
-    return {"photos": len(files), "source": "photographs" if _folder().is_dir() else "raydream.scenery"}
+    return {"photos": len(files), "source": "photographs" if _folder().is_dir() else "raydream.data.scenery"}
 
 
 def _folder() -> Path:
@@ -43,7 +44,7 @@ def _folder() -> Path:
 
 def _photos(count: int) -> Iterator[tuple[str, bytes]]:
     """(name, bytes) of so many photographs spread over the folder, or of generated scenes where there is none."""
-    from raydream import codec, scenery
+    from raydream.data import codec, scenery
 
     if not _folder().is_dir():
         for name, image in scenery.collection(count):

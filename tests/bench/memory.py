@@ -53,7 +53,7 @@ def _payload(path: Path, factor: int) -> bytes:
     import numpy as np
     from PIL import Image
 
-    from raydream.jobs.stages import Item
+    from raydream.jobs.dreaming.stages import Item
 
     photo = Image.open(path).convert("RGB")
     pixels = np.asarray(photo.resize((photo.width * factor, photo.height * factor), Image.Resampling.BICUBIC))
@@ -79,7 +79,7 @@ def _verdict(small: dict[str, Any], large: dict[str, Any]) -> str:
 
 def measured(payload: str, carry: str, backbone: str | None, layer: str, weights: str) -> dict[str, Any]:
     """In the fresh process: dreams the payload as `stages.Dream` does; peaks in MB."""
-    from raydream.jobs import stages
+    from raydream.jobs.dreaming import stages
     from raydream.recipe import Recipe
 
     network = {"backbone": backbone} if backbone else {"weights": weights}

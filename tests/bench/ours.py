@@ -1,4 +1,4 @@
-"""Contender `ours`: raydream.engine.dream, one image, all cores."""
+"""Contender `ours`: raydream.core.engine.dream, one image, all cores."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from tests.bench import common
 
 def play(task: common.Task) -> dict[str, Any]:
     """Seconds of one dream."""
-    from raydream import engine
-    from raydream.backbones import load_for
+    from raydream.core import engine
+    from raydream.core.networks.backbones import load_for
 
     recipe, image = task.recipe(), task.image()
     backbone = load_for(recipe)

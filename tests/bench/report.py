@@ -11,7 +11,7 @@ from tests.bench import common
 Figures = dict[str, float]
 
 WHAT = {
-    "ours": "raydream.engine.dream, one image, all cores",
+    "ours": "raydream.core.engine.dream, one image, all cores",
     "plain-keras": "Keras model as it is, TensorFlow's defaults",
     "plain-torch": "the same in eager PyTorch, NCHW",
     "best-torch": "PyTorch, folded, channels_last, bfloat16",

@@ -1,0 +1,1 @@
+"""Backbones: loading, folding, geometry, compression."""

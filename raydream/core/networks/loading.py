@@ -1,0 +1,132 @@
+"""Whole networks: Keras models by name, by file, and with the weights that a recipe names."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import zipfile
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from raydream.core.networks import compact
+from raydream.errors import UsageError, nearest
+
+# name -> its name in keras.applications
+ARCHITECTURES = {"inception_v3": "InceptionV3", "vgg16": "VGG16", "vgg19": "VGG19"}
+
+
+class Network(NamedTuple):
+    """A Keras functional model, and the name in `ARCHITECTURES` of what it is, if it is one of those."""
+
+    model: Any
+    architecture: str | None
+
+
+def load(name: str, weights: str | None) -> Network:
+    """The whole network of a backbone.
+
+    Args:
+        name: a name in `ARCHITECTURES`, or the path of a `.keras` or compact `.npz` file.
+        weights: for a name: `compact`, `imagenet`, the path of a weights file, or None to leave them untrained.
+
+    Raises:
+        UsageError: there is no such network, or the weights are missing or do not fit.
+    """
+    if name in ARCHITECTURES:
+        return Network(_named(name, weights), name)
+    if name.endswith(".npz"):
+        found = compact.load(name, what="backbone")
+        return Network(found.model, found.backbone if found.backbone in ARCHITECTURES else None)
+    if not name.endswith(".keras"):
+        raise UsageError(f"unknown backbone {name!r}: {nearest(name, ARCHITECTURES)}, or a .keras or .npz file")
+    return Network(load_keras(name, what="backbone"), None)
+
+
+def _named(name: str, weights: str | None) -> Any:
+    import keras
+
+    build = getattr(keras.applications, ARCHITECTURES[name])
+    if weights == "compact":
+        with resources.as_file(resources.files("raydream") / "weights" / f"{name}.npz") as path:
+            if not path.is_file():
+                raise UsageError(f"weights: compact: none of {name} come along: say imagenet, or name a weights file")
+            return compact.load(str(path)).model
+    if weights == "imagenet" and name == "inception_v3":
+        weights = os.environ.get("RAYDREAM_WEIGHTS") or weights
+    if weights == "imagenet":
+        return _downloaded(name, build)
+    if weights is None:
+        return build(include_top=False, weights=None)
+    if not weights.endswith(".npz"):
+        return _with_weights(build(include_top=False, weights=None), Path(weights))
+    found = compact.load(weights)
+    if found.backbone != name:
+        raise UsageError(f"weights file {weights} is of {found.backbone}, not of {name}")
+    return found.model
+
+
+def load_keras(path: str, what: str) -> Any:
+    """A functional Keras model from a `.keras` file, without running code that the file may carry.
+
+    Raises:
+        UsageError: there is no such file, or it is no such model; `what` is what it was to be.
+    """
+    import keras
+
+    if not Path(path).is_file():
+        raise UsageError(f"{what} file {path} does not exist")
+    if not zipfile.is_zipfile(path):
+        raise UsageError(f"{what} file {path} is not a .keras file, or not all of one")
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.Model(model.inputs, model.outputs)
+    except (ValueError, TypeError, OSError, KeyError, AttributeError) as error:
+        raise UsageError(f"{what} file {path} cannot be loaded: {_first_line(error)}") from error
+
+
+def _downloaded(name: str, build: Callable[..., Any]) -> Any:
+    try:
+        return build(include_top=False, weights="imagenet")
+    except Exception as error:  # Keras raises a bare Exception for a download that fails
+        raise UsageError(
+            f"the ImageNet weights of {name} could not be downloaded ({_first_line(error)}): "
+            "set RAYDREAM_WEIGHTS (inception_v3) or weights: to a weights file, "
+            "or dream with backbone: inception_v3 and weights: compact, which need none"
+        ) from error
+
+
+def _with_weights(model: Any, path: Path) -> Any:
+    """The model with the file's weights, cut where the file ends if it ends early."""
+    import h5py
+    import keras
+
+    if not path.is_file():
+        raise UsageError(f"weights file {path} does not exist")
+    try:
+        with h5py.File(path) as file:
+            legacy = "layer_names" in file.attrs
+            layers = file.get("layers") or file.get("_layer_checkpoint_dependencies") or {}
+            count = sum(1 for group in layers.values() if len(group.get("vars", ())))
+    except OSError as error:
+        raise UsageError(f"weights file {path} is not an HDF5 file, or not all of one") from error
+    except AttributeError as error:
+        raise UsageError(f"weights file {path} does not fit {model.name}: it has no layers") from error
+    ends = [layer for layer in model.layers if type(layer).__name__ in ("Concatenate", "MaxPooling2D")]
+    cuts = (keras.Model(model.inputs, end.output) for end in reversed([] if legacy else ends))
+    fitting = (cut for cut in cuts if sum(1 for layer in cut.layers if layer.weights) == count)
+    chosen = next(fitting, model)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Keras warns at length before it raises
+            chosen.load_weights(path)
+    except (ValueError, KeyError) as error:
+        reason = _first_line(error).split(" Example error message")[0]
+        raise UsageError(f"weights file {path} does not fit {model.name}: {reason}") from error
+    return chosen
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

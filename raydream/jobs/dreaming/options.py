@@ -1,0 +1,87 @@
+"""What the data set job is asked for, checked: its options with the recipe resolved, and the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from raydream import assets
+from raydream.cli import commands
+from raydream.data import codec, storage
+from raydream.data import plan as plans
+from raydream.data.plan import Plan
+from raydream.data.shards import FORMATS
+from raydream.data.storage import Folder
+from raydream.errors import UsageError, nearest
+from raydream.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The job's options; see `--help`. `actors` is (fewest, most); 0 most means one for each device."""
+
+    input: str
+    output: str
+    recipe: Recipe
+    dreamer: str | None = None
+    shard_size: int | None = None
+    actors: tuple[int, int] = (0, 0)
+    gpus_per_actor: float | None = None
+    batch_size: int | None = None
+    format: str = "parquet"
+    picture: str = "png"
+    keep_source: bool = False
+    limit: int | None = None
+    max_failures: float = 0.05
+
+
+def prepared(options: Options) -> tuple[Options, Plan]:
+    """The plan, and the options with their recipe checked and the digest of its weights filled in.
+
+    Raises:
+        UsageError: nothing to dream, or nothing to dream it with.
+    """
+    if options.format not in FORMATS:
+        raise UsageError(f"unknown format {options.format!r}: {nearest(options.format, FORMATS)}")
+    if f".{options.picture}" not in codec.FORMATS:
+        endings = [ending[1:] for ending in codec.FORMATS]
+        raise UsageError(f"unknown picture {options.picture!r}: {nearest(options.picture, endings)}")
+    # Workers may run in another folder than we do.
+    recipe = options.recipe
+    recipe = recipe.changed(
+        backbone=storage.anywhere(recipe.backbone), weights=recipe.weights and storage.anywhere(recipe.weights)
+    )
+    options = replace(
+        options,
+        input=storage.absolute(options.input),
+        output=storage.absolute(options.output),
+        dreamer=options.dreamer and storage.absolute(options.dreamer),
+    )
+    storage.check_apart(options.input, options.output)
+    plan = plans.make_plan(Folder(options.input), codec.IMAGE_ENDINGS, options.shard_size, options.limit)
+    recipe = recipe.resolved(_weights_digest(replace(options, recipe=recipe)))
+    settings = {
+        "recipe": recipe.digest,
+        "weights": recipe.weights_digest,
+        "dreamer": options.dreamer,
+        "format": options.format,
+        "picture": options.picture,
+        "keep_source": options.keep_source,
+        "batch_size": options.batch_size or (8 if options.gpus_per_actor else 1),
+        "shard_size": options.shard_size,
+        "limit": options.limit,
+    }
+    return replace(options, recipe=recipe), replace(plan, settings=settings, recipe=recipe.as_dict())
+
+
+def _weights_digest(options: Options) -> str:
+    commands.import_tensorflow_quietly()
+    import tensorflow as tf
+
+    from raydream.core.networks import backbones, loading
+
+    # The driver only looks at the network: the devices are the actors'.
+    tf.config.set_visible_devices([], "GPU")
+    if options.dreamer:
+        path = storage.fetch(options.dreamer, "dreamer")
+        return backbones.digest_of(loading.load_keras(path, what="dreamer"))
+    return backbones.load_for(assets.with_local_files(options.recipe)).digest

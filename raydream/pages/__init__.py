@@ -1,0 +1,1 @@
+"""What people read: cards and the gallery."""

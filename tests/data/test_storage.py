@@ -1,0 +1,452 @@
+"""storage: files by URL, whole or not at all, whatever their names are; errors in one line."""
+
+import gc
+import http.server
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from raydream import assets
+from raydream.data import storage
+from raydream.data.storage import Folder
+from raydream.errors import UsageError
+from raydream.recipe import Recipe
+
+ODD_NAMES = [
+    "plain.jpg",
+    "with space.jpg",
+    "夢/ü é.png",
+    "#1.jpg",
+    "100%25.jpg",
+    "a::b.jpg",
+    "[x]*?.jpg",
+    "[",
+    ".hidden/.dot",
+    "~tilde.jpg",
+    "file:x.jpg",
+    "back\\slash{0}$HOME.jpg",
+    "deep/er/est/no-ending",
+    "new\nline.jpg",
+    " ",
+]
+NOT_UTF8 = os.fsdecode(b"caf\xe9/\xff\xfe.jpg")
+
+
+@pytest.fixture(params=["local", "local with an odd name", "file://", "memory://"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
+    """An empty folder of each kind; itself not made yet."""
+    if request.param == "memory://":
+        yield Folder("memory://storage-tests/a b")
+        memory = fsspec.filesystem("memory")
+        for path in memory.find("/storage-tests"):
+            memory.rm_file(path)
+    else:
+        name = "out" if request.param == "local" else "o u#%t::[x]*?"
+        prefix = "file://" if request.param == "file://" else ""
+        yield Folder(f"{prefix}{tmp_path / (name if not prefix else 'out')}")
+
+
+@pytest.fixture
+def locked() -> Iterator[Path]:
+    """A folder with the file `open.jpg` and, readable and writable by nobody, the folder `shut` and file `shut.jpg`.
+
+    Root may do everything everywhere, and is somebody else in these tests.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "open.jpg").touch()
+        (folder / "shut.jpg").touch(mode=0o000)
+        (folder / "shut").mkdir(mode=0o000)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        yield folder
+        if root:
+            os.seteuid(0)
+        (folder / "shut").chmod(0o700)
+
+
+def one_line(error: pytest.ExceptionInfo[UsageError]) -> str:
+    message = str(error.value)
+    assert message == " ".join(message.split())
+    assert len(message) < 400
+    return message
+
+
+# ---- a folder
+
+
+def test_every_name_comes_back_as_it_was_with_its_bytes_and_size(folder: Folder) -> None:
+    wanted = {name: name.encode() * index for index, name in enumerate(ODD_NAMES)}
+    for name, data in wanted.items():
+        assert not folder.exists(name)
+        folder.write(name, data)
+    assert folder.files() == {name: len(data) for name, data in wanted.items()}
+    for name, data in wanted.items():
+        assert folder.exists(name)
+        assert folder.read(name) == data
+
+
+def test_local_names_that_are_no_text_are_files_too(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write(NOT_UTF8, b"picture")
+    assert folder.files() == {NOT_UTF8: 7}
+    assert folder.exists(NOT_UTF8)
+    assert folder.read(NOT_UTF8) == b"picture"
+    assert Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9/\xff\xfe.jpg")).read_bytes() == b"picture"
+
+
+def test_a_pattern_in_a_name_reads_no_other_file(folder: Folder) -> None:
+    folder.write("x.jpg", b"other")
+    folder.write("deep/x.jpg", b"other")
+    for name in ("[x].jpg", "*.jpg", "?.jpg", "**/x.jpg", "{x,y}.jpg"):
+        assert not folder.exists(name)
+        with pytest.raises(FileNotFoundError):
+            folder.read(name)
+
+
+def test_an_empty_place_has_no_files_and_reading_there_is_an_os_error(folder: Folder) -> None:
+    assert folder.files() == {}
+    assert folder.files("below") == {}
+    assert not folder.exists("x")
+    with pytest.raises(FileNotFoundError):
+        folder.read("x")
+
+
+def test_files_below_a_name_keep_their_whole_names(folder: Folder) -> None:
+    for name in ("a/1", "a/b/2", "ab/3", "4"):
+        folder.write(name, b"")
+    assert set(folder.files("a")) == {"a/1", "a/b/2"}
+
+
+def test_new_files_are_seen_by_a_folder_that_has_listed_before(folder: Folder) -> None:
+    folder.write("1", b"")
+    assert set(folder.files()) == {"1"}
+    Folder(folder.url).write("2", b"")
+    assert set(folder.files()) == {"1", "2"}
+
+
+def test_writing_again_replaces_and_leaves_nothing_else(folder: Folder) -> None:
+    folder.write("x/y.bin", b"long old content")
+    folder.write("x/y.bin", b"new")
+    assert folder.files() == {"x/y.bin": 3}
+    assert folder.read("x/y.bin") == b"new"
+
+
+def test_only_paths_of_this_machine_are_local(tmp_path: Path) -> None:
+    assert Folder(str(tmp_path)).local
+    assert Folder(f"file://{tmp_path}").local
+    assert Folder("relative::name").local
+    assert not Folder("memory://x").local
+
+
+def test_a_relative_path_and_a_slash_at_the_end_mean_the_same_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Folder("a::b/c/").write("x", b"1")
+    for url in ("a::b/c", "./a::b/c//", "~/a::b/c", str(tmp_path / "a::b" / "c")):
+        assert Folder(url).files() == {"x": 1}
+    assert Folder("").files() == Folder(".").files() == {"a::b/c/x": 1}
+
+
+def test_links_are_followed_but_not_in_circles_and_pipes_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "tom.jpg").write_bytes(b"12345")
+    (tmp_path / "dogs").symlink_to("cats")
+    (tmp_path / "cats" / "up").symlink_to(tmp_path)
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "one.jpg").symlink_to("cats/tom.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    files = Folder(str(tmp_path)).files()
+    assert files == {"cats/tom.jpg": 5, "dogs/tom.jpg": 5, "one.jpg": 5, "gone.jpg": 0, "self": 0}
+    assert Folder(str(tmp_path)).read("dogs/tom.jpg") == b"12345"
+
+
+def test_two_links_that_point_into_each_other_end(tmp_path: Path) -> None:
+    for here, there in (("a", "b"), ("b", "a")):
+        (tmp_path / here).mkdir()
+        (tmp_path / here / f"{here}.jpg").touch()
+        (tmp_path / here / "on").symlink_to(tmp_path / there)
+    assert set(Folder(str(tmp_path)).files()) == {"a/a.jpg", "a/on/b.jpg", "b/b.jpg", "b/on/a.jpg"}
+
+
+def test_an_absolute_path_is_the_same_folder_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for url in ("a::b", "./a::b/", "c/../a::b", "~/a::b", str(tmp_path / "a::b")):
+        assert storage.absolute(url) == str(tmp_path / "a::b")
+    for url in ("memory://x/../y", "gs://bucket/", "file://x"):
+        assert storage.absolute(url) == url
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"1")
+    with pytest.raises(UsageError) as error:
+        Folder(str(tmp_path / "x.jpg")).files()
+    assert "Not a directory" in one_line(error)
+    Folder("memory://storage-file").write("x.jpg", b"1")
+    assert Folder("memory://storage-file/x.jpg").files() == {}
+
+
+def test_a_folder_that_must_not_be_listed_is_said_in_one_line(locked: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        Folder(str(locked / "shut")).files()
+    assert "cannot be listed" in one_line(error)
+    assert "Permission denied" in one_line(error)
+
+
+def test_a_folder_inside_that_must_not_be_listed_is_not_passed_over_in_silence(locked: Path) -> None:
+    assert set(Folder(str(locked)).files()) == {"open.jpg", "shut.jpg", "shut"}
+
+
+# ---- whole or not at all
+
+WRITER = """
+import sys
+from raydream.data.storage import Folder
+Folder(sys.argv[1]).write("sub/big.bin", bytes(2_000_000_000))
+"""
+
+
+def wait_for_partial(folder: Path, process: subprocess.Popen[bytes]) -> Path:
+    """The file that the process is writing, as soon as a megabyte of it is there."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        for path in (folder / "sub").iterdir():
+            if path.stat().st_size > 1_000_000:
+                return path
+        time.sleep(0.001)
+    raise AssertionError("the writer never began, or ended by itself")
+
+
+def test_a_killed_write_leaves_no_file_of_that_name_and_what_it_left_is_removed(tmp_path: Path) -> None:
+    out = Folder(str(tmp_path / "out"))
+    out.write("sub/other.bin", b"other")
+    with subprocess.Popen([sys.executable, "-c", WRITER, out.url]) as process:
+        left = wait_for_partial(tmp_path / "out", process)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert left.exists()  # else nothing was tested
+    assert not out.exists("sub/big.bin")
+    assert set(out.files()) == {"sub/other.bin", f"sub/{left.name}"}
+    assert left.name.startswith(".")  # so that it is no image of a next job, nor part of an opened data set
+    out.remove_partial()
+    assert out.files() == {"sub/other.bin": 5}
+
+
+def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    out = Folder(str(tmp_path))
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        out.write("taken", b"1")
+    out.write("x", b"old")
+    with pytest.raises(TypeError):
+        out.write("x", "no bytes")  # type: ignore[arg-type]
+    assert out.files() == {"x": 3}
+    assert out.read("x") == b"old"
+
+
+def test_through_arrow_a_file_is_whole_or_as_it_was_too(tmp_path: Path) -> None:
+    """As Ray Train writes its list of checkpoints, again and again over the same file."""
+    out = Folder(str(tmp_path / "a folder"))
+    filesystem, root = pickle.loads(pickle.dumps(out.arrow()))
+    assert root == out.url
+    filesystem.create_dir(f"{root}/deep")
+    with filesystem.open_output_stream(f"{root}/deep/x") as stream:
+        stream.write(b"old")
+    stream = filesystem.open_output_stream(f"{root}/deep/x")
+    stream.write(b"new")
+    stream.flush()
+    assert out.read("deep/x") == b"old"
+    del stream  # let go of, not closed
+    gc.collect()
+    assert out.files() == {"deep/x": 3}
+    assert out.read("deep/x") == b"old"
+    with filesystem.open_output_stream(f"{root}/deep/x") as stream:
+        stream.write(b"new")
+    with filesystem.open_input_stream(f"{root}/deep/x") as read:
+        assert read.read() == b"new"
+
+
+def test_remove_partial_has_nothing_to_do_elsewhere_and_does_nothing_here(tmp_path: Path) -> None:
+    out = Folder(f"memory:/{tmp_path}")
+    for folder in (out, Folder(str(tmp_path))):
+        folder.write("x.partial", b"an object is whole: this one is somebody's")
+    out.remove_partial()
+    assert out.exists("x.partial")
+    assert (tmp_path / "x.partial").exists()
+
+
+# ---- one file by URL
+
+
+def test_read_takes_odd_local_paths_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (*ODD_NAMES, NOT_UTF8):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"here")
+        assert storage.read(name) == b"here"
+        assert storage.read(str(tmp_path / name)) == b"here"
+
+
+def test_write_and_read_by_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url in ("x.png", "new/er/x.png", str(tmp_path / "y.png"), "memory://storage-write/x.png", "a::b.png"):
+        storage.write(url, url.encode())
+        assert storage.read(url) == url.encode()
+    assert (tmp_path / "new" / "er" / "x.png").read_bytes() == b"new/er/x.png"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("{tmp}/none.jpg", "does not exist"),
+        ("memory://none.jpg", "does not exist"),
+        ("{tmp}", "Is a directory"),
+        ("zzz://x/y.jpg", "Protocol not known: zzz"),
+        ("s3://x/y.jpg", "s3fs"),
+        ("http://127.0.0.1:1/y.jpg", "Cannot connect"),
+        ("zip://x::{tmp}/none.zip", "does not exist"),
+        ("github://x", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line_with_what_it_was_to_be(url: str, said: str, tmp_path: Path) -> None:
+    url = url.replace("{tmp}", str(tmp_path))
+    with pytest.raises(UsageError) as error:
+        storage.read(url, what="photograph")
+    assert one_line(error).startswith(f"photograph {url} ")
+    assert said in one_line(error)
+
+
+@pytest.mark.parametrize("url", ["zzz://x", "s3://bucket/x", "github://x", "zip://x::{tmp}/none.zip"])
+def test_a_folder_that_cannot_be_reached_is_said_in_one_line(url: str, tmp_path: Path) -> None:
+    for act in (lambda f: f.files(), lambda f: f.exists("x"), lambda f: f.write("x", b""), lambda f: f.local):
+        with pytest.raises(UsageError) as error:
+            act(Folder(url.replace("{tmp}", str(tmp_path))))
+        assert one_line(error).startswith("URL ")
+
+
+def test_what_must_not_be_read_or_written_is_said_in_one_line(locked: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        storage.read(str(locked / "shut.jpg"))
+    assert "Permission denied" in one_line(error)
+    with pytest.raises(UsageError) as error:
+        storage.write(str(locked / "shut" / "x.jpg"), b"")
+    assert one_line(error) == f"{locked}/shut/x.jpg cannot be written: Permission denied"
+
+
+# ---- fetch
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `data` at every path, and counts."""
+
+    data, gets = b"network", 0
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Server)
+        self.server.gets += 1
+        self.send_response(404 if "none" in self.path else 200)
+        self.send_header("Content-Length", str(len(self.server.data)))
+        self.end_headers()
+        self.wfile.write(self.server.data)
+
+    def log_message(self, *_: object) -> None:
+        """Not to stderr."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A web server on this machine."""
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """$RAYDREAM_CACHE: a folder that does not exist yet."""
+    monkeypatch.setenv("RAYDREAM_CACHE", str(tmp_path / "ca::che"))
+    return tmp_path / "ca::che"
+
+
+def test_fetch_gives_a_path_back_as_it_is(cache: Path) -> None:
+    assert storage.fetch("some/where::x.keras") == "some/where::x.keras"
+    assert not cache.exists()
+
+
+def test_fetch_keeps_what_it_fetched_and_does_not_fetch_twice(server: Server, cache: Path) -> None:
+    url = f"http://127.0.0.1:{server.server_port}/nets/tiny.keras?version=1&download=true"
+    path = storage.fetch(url)
+    assert Path(path).parent == cache
+    assert path.endswith(".keras")  # by which it is known what it is
+    assert Path(path).read_bytes() == b"network"
+    fetched = server.gets
+    assert fetched >= 1
+    server.data = b"changed"
+    assert storage.fetch(url) == path
+    assert server.gets == fetched
+    other = storage.fetch(url.replace("version=1", "version=2"))
+    assert Path(other).read_bytes() == b"changed"
+    assert other != path
+
+
+def test_fetch_keeps_nothing_of_what_failed(server: Server, cache: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        storage.fetch(f"http://127.0.0.1:{server.server_port}/none.keras", what="backbone")
+    assert one_line(error).startswith("backbone http://127.0.0.1")
+    with pytest.raises(UsageError, match="keras does not exist"):
+        storage.fetch("memory://none.keras")
+    assert not cache.exists()
+
+
+def test_fetch_says_in_one_line_that_the_cache_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RAYDREAM_CACHE", str(tmp_path / "file"))
+    storage.write("memory://storage-fetch/x.keras", b"1")
+    with pytest.raises(UsageError) as error:
+        storage.fetch("memory://storage-fetch/x.keras")
+    assert "$RAYDREAM_CACHE" in one_line(error)
+
+
+def test_fetch_takes_very_long_names(cache: Path) -> None:
+    url = f"memory://storage-fetch/{'x' * 300}.keras"
+    storage.write(url, b"long")
+    assert Path(storage.fetch(url)).read_bytes() == b"long"
+    assert storage.fetch(url).endswith("x.keras")
+
+
+def test_a_recipe_gets_local_files_for_its_urls_and_nothing_else_changes(cache: Path) -> None:
+    storage.write("memory://storage-recipe/net.keras", b"net")
+    recipe = Recipe(backbone="memory://storage-recipe/net.keras", weights="imagenet", seed=3)
+    local = assets.with_local_files(recipe)
+    assert Path(local.backbone).read_bytes() == b"net"
+    assert Path(local.backbone).parent == cache
+    assert local == recipe.changed(backbone=local.backbone)
+
+
+def test_where_a_picture_cannot_be_written_shows_before_it_is_made(tmp_path: Path) -> None:
+    storage.check_writable(str(tmp_path / "new" / "folder" / "x.png"))
+    storage.check_writable("memory://anywhere/x.png")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="no folder"):
+        storage.check_writable(str(tmp_path / "file" / "x.png"))
