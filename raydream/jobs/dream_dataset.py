@@ -28,7 +28,7 @@ from raydream.data.plan import Plan
 from raydream.data.shards import FORMATS
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError
-from raydream.jobs.dreaming import finish
+from raydream.jobs.dreaming import finish as finishing
 from raydream.jobs.dreaming.options import Options, prepared
 from raydream.recipe import Recipe
 
@@ -37,7 +37,7 @@ def run(options: Options) -> dict[str, Any]:
     """Makes the data set, or goes on with it.
 
     Returns:
-        The manifest (see `finish.finish`).
+        The manifest (see `finishing.finish`).
 
     Raises:
         UsageError: something is asked that cannot be.
@@ -59,7 +59,7 @@ def run(options: Options) -> dict[str, Any]:
         if todo:
             _dream(options, plan, todo, suggest)
         seconds = earlier + time.monotonic() - began
-        manifest = finish.finish(out, plan, options.recipe, seconds)
+        manifest = finishing.finish(out, plan, options.recipe, seconds)
         status = "done"
     except KeyboardInterrupt:
         status = "interrupted"

@@ -53,7 +53,7 @@ def page(
         "facts": "".join(f"<div><dt>{_text(k)}<dd>{_text(v)}</div>" for k, v in facts.items()),
         "data": _json(rows),
     }
-    template = files("raydream").joinpath("gallery.html").read_text("utf-8")
+    template = files("raydream.pages").joinpath("gallery.html").read_text("utf-8")
     # One pass, so that a part which itself holds {{title}} stays as it is.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
 

@@ -22,7 +22,7 @@ from raydream.data.plan import Plan, label_of, make_plan
 from raydream.data.shards import FORMATS, Failure, Format, Mark, Row, printable
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
-from raydream.jobs.dreaming import finish
+from raydream.jobs.dreaming import finish as finishing
 from raydream.pages import exhibits
 from raydream.recipe import Recipe
 
@@ -91,7 +91,7 @@ def make(out: Folder, plan: Plan, failures: dict[str, Failure] | None = None, fi
         shards.write(out, shard, rows, plan.settings["format"])
         lost = tuple(failures[id] for id in ids if id in failures)
         summary.mark(out, Mark(shard=shard, rows=tuple(r.facts for r in rows), failures=lost, device="CPU"))
-    return finish.finish(out, plan, RECIPE, 12.34) if finish else {}
+    return finishing.finish(out, plan, RECIPE, 12.34) if finish else {}
 
 
 @pytest.fixture
@@ -430,7 +430,7 @@ def test_finishing_removes_what_killed_writers_left_and_twice_is_the_same_as_onc
     plan, first = finished(out)
     before = {name: out.read(name) for name in out.files()}
     out.write("data/.0123.partial", b"half")
-    assert finish.finish(out, plan, RECIPE, 12.34) == first
+    assert finishing.finish(out, plan, RECIPE, 12.34) == first
     assert {name: out.read(name) for name in out.files()} == before
 
 

@@ -28,7 +28,7 @@ from raydream.recipe import Recipe
 from tests.common import RAY, processes, wait_for
 
 pytestmark = RAY
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def picture(seed: int, size: tuple[int, int] = (120, 104)) -> Image.Image:
