@@ -17,6 +17,7 @@ CLASSIC = {"sea": 0, "mountains": 1, "dunes": 0}  # README's: kinds of scenes an
 PRESETS = ("subtle", "classic", "trip", "portrait", "natural-dreams", "published", "hd")
 SCENE, SEED = "cumulus", 1  # of docs/presets.md
 SHOWN = (400, 300)  # pixels, there
+LARGE = (1366, 1024)  # pixels of the landscape that `hd` dreams of: it is for large photographs
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
     painted = scenery.scene(SCENE, SEED, 683, 512)
     save(codec.fit(painted, SHOWN), "presets-painted")
     for preset in PRESETS:
-        result = dreamed(painted, preset)
+        result = dreamed(scenery.scene(SCENE, SEED, *LARGE) if preset == "hd" else painted, preset)
         shown = SHOWN if result.shape[0] != result.shape[1] else (SHOWN[1], SHOWN[1])
         save(codec.fit(result, shown), f"presets-{preset}")
 

@@ -436,7 +436,7 @@ def test_fetch_takes_very_long_names(cache: Path) -> None:
 
 def test_a_recipe_gets_local_files_for_its_urls_and_nothing_else_changes(cache: Path) -> None:
     storage.write("memory://storage-recipe/net.keras", b"net")
-    recipe = Recipe(backbone="memory://storage-recipe/net.keras", weights="imagenet", seed=3)
+    recipe = Recipe(backbone="memory://storage-recipe/net.keras", seed=3)
     local = storage.with_local_files(recipe)
     assert Path(local.backbone).read_bytes() == b"net"
     assert Path(local.backbone).parent == cache
