@@ -5,6 +5,7 @@ Landscapes painted by raydream itself, and what the presets dream of them; JPEGs
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,12 @@ def main() -> None:
 
 
 def dreamed(image: Any, preset: str) -> Any:
-    """The dream of an image (height, width, 3) in [-1, 1]."""
+    """The dream of an image (height, width, 3) in [-1, 1]; prints how long it takes, loading included."""
+    began = time.monotonic()
     recipe = Recipe.load(preset)
-    return dream(codec.fit(image, recipe.size)[None], recipe, load_for(recipe), [1])[0]
+    result = dream(codec.fit(image, recipe.size)[None], recipe, load_for(recipe), [1])[0]
+    print(f"{preset}: {time.monotonic() - began:.0f} s for {result.shape[1]}x{result.shape[0]}")
+    return result
 
 
 def save(image: Any, name: str) -> None:
