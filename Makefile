@@ -24,7 +24,7 @@ install: .venv/installed
 demo: install
 	$(BIN)/raydream scenery $(DEMO)/photographs
 	$(BIN)/python -m raydream.jobs.dream_dataset --input $(DEMO)/photographs --output $(DEMO)/dreams \
-		--recipe classic --keep-source
+		--recipe quick --keep-source
 
 pictures: install
 	$(BIN)/python docs/pictures.py

@@ -1,14 +1,16 @@
-"""How near the network that ships is to the full InceptionV3: `python -m tests.bench.compact [curve transfer sheet]`.
+"""How near the network that ships is to the full InceptionV3: `python -m tests.bench.compact WHAT...`.
 
 curve: by bits, and for rounding to the nearest level beside GPTQ: bytes, errors and cosines of gradients, from the
 statistics of a finished `compress_backbone` job. transfer: dreams made with either network, measured with the full one.
-sheet: photographs, and below them what both dream. All need the full weights and the photographs beside the project.
+sheet: photographs, and below them what both dream. published: the seed project's published dreams, and below them those
+of the preset `published` from the same images. All need the full weights and the photographs beside the project.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from tests.bench.common import SHARED, weights_file
 
 Image = NDArray[np.float32]
 PHOTOS = SHARED / "images" / "photos"
+PUBLISHED = SHARED / "seed" / "natural_dreams"
 OBJECTIVES = [["mixed3", "mixed5"], ["mixed7"]]
 
 
@@ -120,7 +123,22 @@ def sheet(arguments: Any, weights: str) -> Iterator[str]:
     yield str(arguments.sheet)
 
 
-STUDIES = {"curve": curve, "transfer": transfer, "sheet": sheet}
+def published(arguments: Any, weights: str) -> Iterator[str]:
+    """A row of the seed's published dreams, one of each class, and a row of ours from the same images at 30x30 pixels."""
+    from raydream import codec
+    from raydream.recipe import Recipe
+
+    theirs = [sorted(folder.glob("*.jpg"))[1] for folder in sorted(PUBLISHED.iterdir()) if folder.is_dir()]
+    with tarfile.open(SHARED / "images" / "natural_images_30px.tar") as tar:
+        small = [tar.extractfile(f"natural_images/{path.parent.name}/{path.name}") for path in theirs]
+        images = [codec.fit(codec.decode(file.read()), (299, 299)) for file in small if file]
+    ours = [codec.decode(codec.encode(dream, "jpeg")) for dream in dreams(images, Recipe.load("published"))]
+    rows = [np.concatenate(row, axis=1) for row in ([codec.decode(path.read_bytes()) for path in theirs], ours)]
+    arguments.sheet.write_bytes(codec.encode(np.concatenate(rows)))
+    yield str(arguments.sheet)
+
+
+STUDIES = {"curve": curve, "transfer": transfer, "sheet": sheet, "published": published}
 
 
 if __name__ == "__main__":
