@@ -437,13 +437,8 @@ def test_fetch_takes_very_long_names(cache: Path) -> None:
 
 def test_a_recipe_gets_local_files_for_its_urls_and_nothing_else_changes(cache: Path) -> None:
     storage.write("memory://storage-recipe/net.keras", b"net")
-<<<<<<< HEAD:tests/data/test_storage.py
-    recipe = Recipe(backbone="memory://storage-recipe/net.keras", weights="imagenet", seed=3)
-    local = assets.with_local_files(recipe)
-=======
     recipe = Recipe(backbone="memory://storage-recipe/net.keras", seed=3)
-    local = storage.with_local_files(recipe)
->>>>>>> main:tests/test_storage.py
+    local = assets.with_local_files(recipe)
     assert Path(local.backbone).read_bytes() == b"net"
     assert Path(local.backbone).parent == cache
     assert local == recipe.changed(backbone=local.backbone)
