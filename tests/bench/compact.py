@@ -125,7 +125,7 @@ def sheet(arguments: Any, weights: str) -> Iterator[str]:
 
 def published(arguments: Any, weights: str) -> Iterator[str]:
     """A row of the seed's published dreams, one of each class, and a row of ours from the same images at 30x30 pixels."""
-    from raydream import codec
+    from raydream.data import codec
     from raydream.recipe import Recipe
 
     theirs = [sorted(folder.glob("*.jpg"))[1] for folder in sorted(PUBLISHED.iterdir()) if folder.is_dir()]
