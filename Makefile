@@ -3,15 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= demo
 
-.PHONY: help install demo pictures test check format bench lock clean
+.PHONY: help install demo pictures test test-all check format bench lock clean
 help:
-	@echo "make demo    generate twelve landscapes, dream them, and say where to look"
-	@echo "make test    run the tests            make check   lint, format and types"
-	@echo "make bench   measure the speed        make format  put the code into its format"
-	@echo "make pictures  make docs/pictures again"
-	@echo "make lock    renew requirements.lock  make clean   remove what make made"
+	@echo "make install    create .venv with raydream and everything it needs"
+	@echo "make demo       paint twelve landscapes, dream them, and show where the gallery is"
+	@echo "make test       run the tests that CI runs"
+	@echo "make test-all   run these and the slow ones"
+	@echo "make check      check style, format and types"
+	@echo "make format     format the code"
+	@echo "make bench      measure the speed"
+	@echo "make pictures   make docs/pictures again"
+	@echo "make lock       update requirements.lock"
+	@echo "make clean      remove what make created"
 
-# The lock first, hashes checked; then the package itself, so that edits count at once.
+# The locked packages first, with their hashes checked; then raydream itself, editable.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "raydream needs Python 3.11 or newer: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -23,13 +28,15 @@ install: .venv/installed
 
 demo: install
 	$(BIN)/raydream scenery $(DEMO)/photographs
-	$(BIN)/python -m raydream.jobs.dream_dataset --input $(DEMO)/photographs --output $(DEMO)/dreams \
-		--recipe quick --keep-source
+	$(BIN)/raydream dataset $(DEMO)/photographs $(DEMO)/dreams --recipe quick --keep-source
 
 pictures: install
 	$(BIN)/python docs/pictures.py
 
 test: install
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: install
 	$(BIN)/python -m pytest
 
 check: install

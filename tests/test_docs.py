@@ -1,0 +1,61 @@
+"""The commands in README.md and docs/: each one exists, with the options that are shown."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "jobs/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(page: Path) -> list[str]:
+    """The command lines in a page's shell blocks, continued lines joined, comments left out."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [part.strip() for line in lines for part in line.split("  #")[0].split("&&") if part.strip()]
+
+
+ALL = [(page.name, line) for page in PAGES for line in commands(page)]
+
+
+def words_of(line: str, program: str) -> list[str] | None:
+    """The arguments of a command line that runs `program`, at its start or after `--`; None if it does not."""
+    start = line.split(" -- ")[-1].strip()
+    return shlex.split(start.removeprefix(program)) if start.startswith(program) else None
+
+
+@pytest.mark.parametrize(("page", "line"), [pair for pair in ALL if words_of(pair[1], "raydream ") is not None])
+def test_raydream_takes_these_words(page: str, line: str) -> None:
+    from raydream.cli.app import app
+
+    name, *arguments = words_of(line, "raydream ") or [""]
+    group: Any = typer.main.get_command(app)
+    command = group.get_command(group.make_context("raydream", [], resilient_parsing=True), name)
+    assert command, f"there is no command {name}"
+    assert command.make_context(name, arguments)
+
+
+@pytest.mark.parametrize(("page", "line"), [pair for pair in ALL if "python -m raydream.jobs." in pair[1]])
+def test_jobs_take_these_words(page: str, line: str) -> None:
+    import importlib
+
+    program, *arguments = words_of(line, "python -m ") or [""]
+    command = typer.main.get_command(importlib.import_module(program).app)
+    assert command.make_context(program, arguments), line
+
+
+def test_make_has_every_target_that_is_named() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {words[0] for _, line in ALL if (words := words_of(line, "make "))}
+    assert named <= targets
+    assert {"install", "demo", "test"} <= named
+
+
+def test_links_lead_to_files() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
