@@ -1,14 +1,7 @@
-"""cli: what people type, and what they get: pictures, exit statuses, and one line where something is wrong."""
+"""pictures: dream, replay and scenery, and one line where something is wrong."""
 
-import io
 import os
-import pty
 import re
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,141 +11,10 @@ from PIL import Image
 
 import raydream
 from raydream import runtime
-from raydream.cli.app import app, commands
 from raydream.data import codec, provenance, storage
-from raydream.data import plan as plans
-from raydream.data.shards import Failure
 from raydream.data.storage import Folder
-from raydream.recipe import Recipe, presets
-from tests.conftest import random_images
-from tests.data.test_dataset import make, plan_of
-
-Cli = Callable[..., tuple[int, str, str]]
-NOT_UTF8 = os.fsdecode(b"caf\xe9.png")
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
-    """Runs the command line in this process: (exit status, stdout, stderr)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            commands.run(app, "raydream", arguments)
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        assert "\x1b" not in out + err
-        assert isinstance(end.value.code, int)
-        return end.value.code, out, err
-
-    return run
-
-
-def network(factor: float = 1.0) -> Any:
-    """Two layers, `low` and `high`, which load faster than the tiny network of the other tests."""
-    import keras
-
-    image = keras.Input((None, None, 3))
-    low = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="low")
-    high = keras.layers.Conv2D(4, 3, padding="same", name="high")
-    model = keras.Model(image, high(low(image)))
-    random = np.random.default_rng(0)
-    model.set_weights([factor * random.normal(0, 0.3, w.shape) for w in model.get_weights()])
-    return model
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    """One octave of two steps on that network."""
-    path = tmp_path_factory.mktemp("network") / "net.keras"
-    network().save(path)
-    return Recipe(backbone=str(path), objective="high", octaves=1, steps=2, tile=96, precision="float32")
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe) -> Path:
-    """The current folder: photographs `cat.jpg` and `dog.png` (60 wide, 40 high), `broken.jpg`, recipe `tiny.yaml`."""
-    monkeypatch.chdir(tmp_path)
-    cat, dog = random_images(40, 60, batch=2)
-    Path("cat.jpg").write_bytes(codec.encode(cat, "jpeg"))
-    Path("dog.png").write_bytes(codec.encode(dog))
-    Path("broken.jpg").write_bytes(b"\xff\xd8\xff" + bytes(50))
-    Path("tiny.yaml").write_text(recipe.dump())
-    return tmp_path
-
-
-def wrong(result: tuple[int, str, str], status: int = commands.USAGE) -> str:
-    """The one line on stderr of a command that wrote nothing to stdout."""
-    code, out, err = result
-    assert (code, out) == (status, "")
-    assert err.count("\n") == 1
-    assert err.endswith("\n")
-    assert err.startswith("raydream: ")
-    return err
-
-
-def listed(folder: Path) -> set[str]:
-    return set(Folder(str(folder)).files())
-
-
-# ---- looking
-
-
-def test_version(cli: Cli) -> None:
-    assert cli("--version") == (0, f"{raydream.__version__}\n", "")
-
-
-def test_help_names_every_command_and_each_ends_with_an_example_that_parses(cli: Cli) -> None:
-    _, out, _ = cli("--help")
-    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
-    assert set(names) == {"dream", "layers", "recipes", "inspect", "gallery", "replay", "scenery"}
-    for name in names:
-        assert name in out
-        code, text, err = cli(name, "--help")
-        assert (code, err) == (0, "")
-        assert f"Example: raydream {name}" in text
-
-
-def test_nothing_asked_is_answered_with_the_help_alone(cli: Cli) -> None:
-    code, out, err = cli()
-    assert code == 2
-    assert "Usage: raydream" in out + err
-    assert "raydream: " not in err
-
-
-def test_recipes_lists_all_with_their_head_comments(cli: Cli) -> None:
-    code, out, err = cli("recipes")
-    assert (code, err) == (0, "")
-    assert out.startswith(f"{presets()[0]}\n")
-    words = " ".join(out.split())
-    for name in presets():
-        assert f"{name} " in words
-    assert "the seed project's recipe to the letter" in words
-
-
-def test_layers_lists_what_can_be_dreamed_of(cli: Cli, tiny_path: str) -> None:
-    code, out, err = cli("layers", tiny_path)
-    assert (code, err) == (0, "")
-    cells = [re.split(r"\s*│\s*", line)[1:-1] for line in out.splitlines() if "│" in line]
-    assert ["low", "8", "2 px", "7 px"] in cells
-    assert {"low", "mix", "high"} <= {row[0] for row in cells}
-    assert not {"input_layer", "conv2d"} & {row[0] for row in cells}
-
-
-def test_layers_takes_urls_and_odd_names(
-    cli: Cli, tiny_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RAYDREAM_CACHE", str(tmp_path / "cache"))
-    data = Path(tiny_path).read_bytes()
-    storage.write("[a/b] [bold]::#.keras", data)  # a [/b] would be an error in rich's markup
-    storage.write("[a/[/b]/net.keras", data)
-    storage.write("memory://cli-layers/net.keras", data)
-    for url in ("[a/b] [bold]::#.keras", "[a/[/b]/net.keras", "memory://cli-layers/net.keras"):
-        code, out, err = cli("layers", url)
-        assert (code, err) == (0, "")
-        assert url in out
-        assert "high" in out
-
+from raydream.recipe import Recipe
+from tests.cli.conftest import Cli, listed, network, wrong
 
 # ---- dreaming
 
@@ -334,24 +196,6 @@ def test_a_photograph_that_cannot_be_dreamed_is_one_line_and_nothing_is_written(
     assert listed(here) == before
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["bogus"], "No such command 'bogus'"),
-        (["dream"], "Missing argument 'IMAGE...'"),
-        (["--bogus"], "No such option: --bogus"),
-        (["layers", "nothing"], "unknown backbone 'nothing'"),
-        (["layers", "none.keras"], "backbone file none.keras does not exist"),
-        (["scenery", "out", "--count", "0"], "--count"),
-        (["scenery", "out", "--count", "many"], "--count"),
-        (["gallery", "out", "--rows", "0"], "--rows"),
-        (["replay", "none.png"], "dream none.png does not exist"),
-    ],
-)
-def test_other_commands_asked_wrongly_are_one_line(arguments: list[str], said: str, cli: Cli) -> None:
-    assert said in wrong(cli(*arguments))
-
-
 # ---- replaying
 
 
@@ -437,63 +281,6 @@ def test_what_cannot_be_made_again_is_one_line(cli: Cli, here: Path, dreamed: st
     assert "cannot be written" in wrong(cli("replay", dreamed, "-o", "broken.jpg/x.png"))
 
 
-# ---- data sets
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Folder:
-    return Folder(str(tmp_path / "dreams"))
-
-
-def test_inspect_says_how_far_a_data_set_is_and_what_failed(cli: Cli, out: Folder) -> None:
-    ids = [f"{i}.jpg" for i in range(1200)]
-    failures = {id: Failure(id=id, stage="load", error="file is empty") for id in ids[:1150:2]}
-    failures |= {"1.jpg": Failure(id="1.jpg", stage="dream", error="too small")}
-    make(out, plan_of(ids[:1190], ids[1190:]), failures, finish=False)
-    Path(out.url, "_raydream", "marks", "00001.json").unlink()
-    code, text, err = cli("inspect", out.url)
-    assert (code, err) == (0, "")
-    lines = [re.sub(r" +", " ", line).strip() for line in text.splitlines()]
-    assert lines[:3] == ["input photos", "shards 1 of 2 done", "images 614 dreamed of 1,200"]
-    assert '"format": "parquet"' in lines[3]
-    assert lines[4:] == ["failures 576", "575 x load: file is empty", "1 x dream: too small"]
-
-
-def test_gallery_writes_the_page_again_with_as_many_rows_as_asked(cli: Cli, out: Folder) -> None:
-    make(out, plan_of([f"{i}.jpg" for i in range(5)], format="webdataset"))
-    page = Path(out.url, "index.html")
-    whole = page.read_bytes()
-    page.unlink()
-    assert cli("gallery", f"{out.url}/", "--rows", "2") == (0, f"{out.url}/index.html\n", "")
-    assert "Showing 2 of 5 dreams" in page.read_text()
-    assert cli("gallery", out.url)[0] == 0
-    assert page.read_bytes() == whole
-
-
-@pytest.mark.parametrize("command", ["inspect", "gallery"])
-def test_a_folder_that_is_no_data_set_is_one_line_and_stays_as_it_is(command: str, cli: Cli, here: Path) -> None:
-    before = listed(here)
-    for url in (".", "none", "cat.jpg", "memory://cli-none", NOT_UTF8):
-        assert "is no data set of raydream: it has no _raydream/plan.json" in wrong(cli(command, url))
-    assert "Protocol not known" in wrong(cli(command, "zzz://x"))
-    assert listed(here) == before
-
-
-@pytest.mark.parametrize("command", ["inspect", "gallery"])
-def test_a_damaged_data_set_is_one_line(command: str, cli: Cli, out: Folder) -> None:
-    make(out, plan_of(["a.jpg"]))
-    out.write("_raydream/marks/00000.json", b"{")
-    assert "_raydream/marks/00000.json is damaged" in wrong(cli(command, out.url))
-    out.write(plans.PLAN, b"{")
-    assert "_raydream/plan.json is damaged" in wrong(cli(command, out.url))
-
-
-def test_a_data_set_whose_shard_is_gone_has_no_gallery(cli: Cli, out: Folder) -> None:
-    make(out, plan_of(["a.jpg"]))
-    Path(out.url, "data", "00000.parquet").unlink()
-    assert "00000.parquet" in wrong(cli("gallery", out.url))
-
-
 # ---- scenery
 
 
@@ -511,88 +298,3 @@ def test_scenery_paints_as_many_pictures_as_asked_in_class_folders_the_same_ones
 
 def test_scenery_that_cannot_be_written_is_one_line(cli: Cli, here: Path) -> None:
     assert "cat.jpg" in wrong(cli("scenery", "cat.jpg/x", "--count", "1"))
-
-
-# ---- in a process of its own
-
-
-def started(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "raydream", *arguments]
-    return subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def test_libraries_add_nothing_to_what_is_printed(here: Path) -> None:
-    Path("dog.png").rename(NOT_UTF8)
-    arguments = ("dream", "broken.jpg", "cat.jpg", NOT_UTF8, "-r", "tiny.yaml", "-o", "out")
-    with started(*arguments, PYTHONIOENCODING="utf-8") as process:
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert out == b"out/cat-dream.png\nout/caf\xe9-dream.png\n"
-    assert err.count(b"\n") == 1
-    assert err.startswith(b"raydream: broken.jpg: ")
-
-
-def test_interrupting_ends_quietly_with_130_and_no_half_picture(here: Path) -> None:
-    with started("scenery", "many", "--count", "100000") as process:
-        deadline = time.monotonic() + 30
-        while not listed(here / "many") and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == commands.INTERRUPTED
-    assert b"Traceback" not in err
-    for name in listed(here / "many"):
-        codec.decode((here / "many" / name).read_bytes())
-
-
-COLOURS = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
-
-
-def help_on_terminal(**environment: str) -> str:
-    """What `--help` shows on a terminal."""
-    main, sub = pty.openpty()
-    command = [sys.executable, "-m", "raydream", "--help"]
-    environment = {**os.environ, "TERM": "xterm-256color", **environment}
-    with subprocess.Popen(command, env=environment, stdin=sub, stdout=sub, stderr=sub) as process:
-        os.close(sub)
-        seen = b""
-        try:
-            while piece := os.read(main, 65536):
-                seen += piece
-        except OSError:  # how a terminal ends on Linux
-            pass
-    os.close(main)
-    assert process.returncode == 0
-    return seen.decode()
-
-
-def test_no_color_is_respected_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    assert COLOURS.search(help_on_terminal())
-    plain = help_on_terminal(NO_COLOR="1")
-    assert "dream" in plain
-    assert not COLOURS.search(plain)
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize("no_color", [None, "1"])
-def test_on_a_terminal_a_bar_moves_and_names_are_shown_as_they_are(
-    no_color: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("NO_COLOR", "TERM", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    if no_color:
-        monkeypatch.setenv("NO_COLOR", no_color)
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    Path("cat.jpg").rename("[bold]cat.jpg")
-    with pytest.raises(SystemExit) as end:
-        commands.run(app, "raydream", ["dream", "[bold]cat.jpg", "-r", "tiny.yaml"])
-    assert end.value.code == 0
-    assert "[bold]cat.jpg  octave 1/1 60x40" in terminal.getvalue()
-    assert "\x1b[" in terminal.getvalue()
-    assert bool(COLOURS.search(terminal.getvalue())) == (no_color is None)
