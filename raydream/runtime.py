@@ -18,7 +18,7 @@ def set_environment() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # oneDNN's own memory pool never gives back what a large image took.
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters comes as an exception
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # Ray gives each worker its share of the cores in OMP_NUM_THREADS, which TensorFlow's own pools ignore.
     if threads := os.environ.get("OMP_NUM_THREADS"):

@@ -104,10 +104,9 @@ def _numbered(images: list[str], folder: str) -> dict[str, str]:
     for image in dict.fromkeys(images):
         stem = f"{PurePath(storage.split(image)[1]).stem}-dream"
         names = (f"{stem}{number}.png" for number in ("", *map("-{}".format, range(2, 100_000))))
-        paths = (storage.join(folder, name) for name in names)
+        paths = (storage.join(folder, name) if "://" in folder else str(PurePath(folder, name)) for name in names)
         free = (path for path in paths if path not in targets.values() and not storage.exists(path))
-        target = next(free)
-        targets[image] = target if "://" in target else str(PurePath(target))
+        targets[image] = next(free)
     return targets
 
 

@@ -1,6 +1,7 @@
 """What the tests of the command line share: running it in this process, and a folder to run it in."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ NOT_UTF8 = os.fsdecode(b"caf\xe9.png")
 
 @pytest.fixture
 def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
-    """Runs the command line in this process: (exit status, stdout, stderr)."""
+    """Runs the command line in this process: (exit status, stdout, stderr less "loading ...")."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end:
@@ -29,7 +30,7 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
         assert "Traceback" not in err
         assert "\x1b" not in out + err
         assert isinstance(end.value.code, int)
-        return end.value.code, out, err
+        return end.value.code, out, re.sub(r"(?m)^loading .*\n", "", err)
 
     return run
 

@@ -1,13 +1,18 @@
 """datasets: inspect, gallery, and the job that makes a data set."""
 
+import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raydream.data import plan as plans
 from raydream.data.shards import Failure
 from raydream.data.storage import Folder
+from raydream.jobs import compress_backbone, dream_dataset
 from tests.cli.conftest import NOT_UTF8, Cli, listed, wrong
 from tests.data.test_dataset import make, plan_of
 
@@ -64,3 +69,40 @@ def test_a_data_set_whose_shard_is_gone_has_no_gallery(cli: Cli, out: Folder) ->
     make(out, plan_of(["a.jpg"]))
     Path(out.url, "data", "00000.parquet").unlink()
     assert "00000.parquet" in wrong(cli("gallery", out.url))
+
+
+# ---- jobs
+
+
+@pytest.mark.parametrize(("name", "module"), [("dataset", dream_dataset), ("compress", compress_backbone)])
+def test_a_jobs_command_takes_in_and_out_and_its_other_options(
+    name: str, module: Any, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+    (registered,) = module.app.registered_commands
+
+    def work(**values: Any) -> int:
+        given.update(values)
+        return 1
+
+    work.__signature__ = inspect.signature(registered.callback, eval_str=True)  # type: ignore[attr-defined]
+    monkeypatch.setattr(registered, "callback", work)
+    assert cli(name, "--actors", "2", "photos", "dreams") == (1, "", "")
+    assert (given["input"], given["output"], str(given["actors"])) == ("photos", "dreams", "2")
+    assert "Missing argument" in wrong(cli(name, "photos"))
+    assert "No such option: --input" in wrong(cli(name, "--input", "photos", "dreams"))
+    _, out, _ = cli(name, "--help")
+    assert f"Usage: raydream {name} [OPTIONS] {{IN}} {{OUT}}" in out
+
+
+def test_dataset_runs_the_job(cli: Cli, here: Path) -> None:
+    (here / "empty").mkdir()
+    assert "input" in wrong(cli("dataset", "empty", "dreams"))
+
+
+def test_the_help_imports_no_job() -> None:
+    code = "import sys; from raydream.cli.app import app; import typer; sys.argv = ['raydream', '--help']\n"
+    code += "try: app()\nexcept SystemExit: pass\nprint([m for m in sys.modules if m.startswith('raydream.jobs')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
+    assert "dataset" in done.stdout

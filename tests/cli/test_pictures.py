@@ -2,7 +2,7 @@
 
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 import raydream
-from raydream import runtime
+from raydream import assets, runtime
+from raydream.cli import commands, pictures
+from raydream.cli.app import app
+from raydream.core import engine
 from raydream.data import codec, provenance, storage
 from raydream.data.storage import Folder
 from raydream.recipe import Recipe
@@ -37,7 +40,7 @@ def test_a_broken_photograph_is_said_and_costs_the_others_nothing(cli: Cli, here
     before, after = codec.decode(Path("cat.jpg").read_bytes()), codec.decode(data)
     assert before.shape == after.shape
     backbone = raydream.load_for(recipe)
-    dreamed = raydream.dream(before[None], recipe, backbone, [inside["seed"]])
+    dreamed = engine.dream(before[None], recipe, backbone, [inside["seed"]])
     assert np.array_equal(codec.to_uint8(dreamed[0]), codec.to_uint8(after))
     assert np.abs(after - before).mean() > 0.005
 
@@ -150,7 +153,7 @@ def test_photographs_may_have_any_name(cli: Cli, here: Path) -> None:
         (["--set", "backbone=http://127.0.0.1:1/net.keras"], "cannot be read: Cannot connect"),
         (["--set", f"weights_digest={'f' * 64}"], "are not those of the recipe (ffffffffffff)"),
         (["--recipes", "classic"], "No such option"),
-        (["-o", "x.gif"], "-o x.gif: pictures end in .png, .jpg, .jpeg, .webp"),
+        (["-o", "x.gif"], "x.gif: pictures end in .png, .jpg, .jpeg, .webp"),
         (["-o", f"{'x' * 300}.png"], "File name too long"),
         (["-o", "cat.jpg"], "-o cat.jpg is the photograph itself"),
         (["-o", "../cat.jpg/../{here}/./cat.jpg"], "is the photograph itself"),
@@ -174,7 +177,7 @@ def test_what_is_asked_wrongly_is_one_line_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["."], 2, "Is a directory"),
+        (["."], 2, "raydream: . is a folder: use `raydream dataset . OUT`"),
         (["zzz://x.jpg"], 2, "Protocol not known: zzz"),
         (["http://127.0.0.1:1/x.jpg"], 2, "Cannot connect"),
         (["new\nline.jpg"], 2, "new line.jpg does not exist"),
@@ -194,6 +197,73 @@ def test_a_photograph_that_cannot_be_dreamed_is_one_line_and_nothing_is_written(
     result = cli("dream", *arguments, "-r", "tiny.yaml", "--set", "steps=1")
     assert said in wrong(result, status)
     assert listed(here) == before
+
+
+def test_a_dream_never_replaces_another_one_and_o_needs_force_to(cli: Cli, here: Path) -> None:
+    for number in ("", "-2", "-3"):
+        assert cli("dream", "cat.jpg", "-r", "tiny.yaml") == (0, f"cat-dream{number}.png\n", "")
+    first = Path("cat-dream.png").read_bytes()
+    said = wrong(cli("dream", "cat.jpg", "-r", "none.yaml", "-o", "cat-dream.png"))  # before the recipe is read
+    assert said == "raydream: -o cat-dream.png exists: give another name, or --force to overwrite it\n"
+    assert "exists" in wrong(cli("replay", "cat-dream-2.png", "-o", "cat-dream.png"))
+    assert Path("cat-dream.png").read_bytes() == first
+    arguments = ("-r", "tiny.yaml", "--set", "seed=9", "-o", "cat-dream.png", "--force")
+    assert cli("dream", "cat.jpg", *arguments) == (0, "cat-dream.png\n", "")
+    assert Path("cat-dream.png").read_bytes() != first
+    assert listed(here) >= {"cat-dream.png", "cat-dream-2.png", "cat-dream-3.png"}
+    url = "memory://cli-numbers"
+    for number in ("", "-2"):
+        assert cli("dream", "cat.jpg", "-r", "tiny.yaml", "-o", url)[1] == f"{url}/cat-dream{number}.png\n"
+    assert "exists" in wrong(cli("dream", "cat.jpg", "-r", "tiny.yaml", "-o", f"{url}/cat-dream.png"))
+
+
+def test_a_folder_leads_to_the_data_set_command_before_anything_is_loaded(cli: Cli, here: Path) -> None:
+    (here / "photos").mkdir()
+    said = wrong(cli("dream", "cat.jpg", "photos", "-r", "none.yaml"))
+    assert said == "raydream: photos is a folder: use `raydream dataset photos OUT`\n"
+
+
+@pytest.mark.parametrize(
+    ("image", "folder", "target"),
+    [
+        ("C:\\photos\\cat.jpg", ".", "cat-dream.png"),
+        ("C:\\photos\\cat.jpg", "D:\\dreams", "D:\\dreams\\cat-dream.png"),
+        ("\\\\nas\\photos\\cat.jpg", "dreams", "dreams\\cat-dream.png"),
+        ("https://example.org/a/cat.jpg", "dreams", "dreams\\cat-dream.png"),
+        ("C:\\photos\\cat.jpg", "gs://bucket/dreams", "gs://bucket/dreams/cat-dream.png"),
+    ],
+)
+def test_on_windows_paths_have_backslashes(
+    image: str, folder: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (pictures, storage):
+        monkeypatch.setattr(module, "PurePath", PureWindowsPath)
+    monkeypatch.setattr(storage, "exists", lambda path: False)
+    monkeypatch.setattr(storage, "check_writable", lambda path: None)
+    assert pictures._numbered([image], folder) == {image: target}
+
+
+def test_on_windows_a_picture_is_written_where_its_path_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "PurePath", PureWindowsPath)
+    written = []
+    monkeypatch.setattr(Folder, "write", lambda folder, name, data: written.append((folder.url, name)))
+    storage.write("C:\\dreams\\cat.png", b"")
+    assert written == [("C:\\dreams", "cat.png")]
+
+
+def test_a_single_photograph_is_fetched_once(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, read = [], storage.read
+    monkeypatch.setattr(storage, "read", lambda url, what="file": (reads.append(url), read(url, what))[1])
+    assert cli("dream", "cat.jpg", "-r", "tiny.yaml")[0] == 0
+    assert reads.count("cat.jpg") == 1
+
+
+def test_that_a_network_loads_is_said_the_first_time(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network().save("fresh.keras")
+    for said in ("loading fresh.keras\n", ""):
+        with pytest.raises(SystemExit):
+            commands.run(app, "raydream", ["dream", "cat.jpg", "-r", "tiny.yaml", "--set", "backbone=fresh.keras"])
+        assert capsys.readouterr().err == said
 
 
 # ---- replaying
@@ -236,7 +306,7 @@ def test_another_photograph_is_refused(cli: Cli, here: Path, dreamed: str) -> No
 
 def test_another_recipe_gives_another_picture_which_knows_its_own_recipe(cli: Cli, here: Path, dreamed: str) -> None:
     for change in ("steps=3", "seed=8"):
-        code, out, err = cli("replay", dreamed, "--set", change, "-o", "other.png")
+        code, out, err = cli("replay", dreamed, "--set", change, "-o", "other.png", "--force")
         assert (code, err) == (1, "")
         assert re.fullmatch(r"differs by \d+\.\d\d of 255, at most \d+\n", out)
         key, _, value = change.partition("=")
@@ -262,8 +332,10 @@ def test_a_dream_made_again_can_be_kept_and_is_the_same_file(cli: Cli, here: Pat
 def test_another_network_under_the_same_name_is_refused(cli: Cli, here: Path) -> None:
     network().save("net.keras")
     cli("dream", "cat.jpg", "-r", "tiny.yaml", "--set", "backbone=net.keras")
-    network(2.0).save("net.keras")
-    assert "the weights of net.keras" in wrong(cli("replay", "cat-dream.png"))
+    network(-1.0).save("net.keras")
+    assert "names the backbone 'net.keras'" in wrong(cli("replay", "cat-dream.png"))
+    code, out, _ = cli("replay", "cat-dream.png", "--set", "backbone=net.keras")
+    assert (code, out[:7]) == (1, "differs")
 
 
 def test_what_cannot_be_made_again_is_one_line(cli: Cli, here: Path, dreamed: str) -> None:
@@ -279,6 +351,95 @@ def test_what_cannot_be_made_again_is_one_line(cli: Cli, here: Path, dreamed: st
     assert "pictures end in" in wrong(cli("replay", dreamed, "-o", "x.gif"))
     assert "key=value" in wrong(cli("replay", dreamed, "--set", "steps"))
     assert "cannot be written" in wrong(cli("replay", dreamed, "-o", "broken.jpg/x.png"))
+
+
+def hostile(dream: str, **changes: Any) -> str:
+    """A copy of a dream with other values inside."""
+    data = Path(dream).read_bytes()
+    inside: Any = codec.read_metadata(data)
+    inside["recipe"] |= changes.pop("recipe", {})
+    Path("hostile.png").write_bytes(codec.encode(codec.decode(data), metadata=inside | changes))
+    return "hostile.png"
+
+
+@pytest.mark.parametrize("id", ["../secret.jpg", "a/../../secret.jpg", "{here}/secret.jpg"])
+def test_an_id_that_leads_out_of_the_folder_is_not_followed(id: str, cli: Cli, here: Path, dreamed: str) -> None:
+    """Even to a photograph that has the right digest."""
+    (here / "in" / "a").mkdir(parents=True)
+    Path("cat.jpg").rename("secret.jpg")
+    picture = hostile(dreamed, id=id.replace("{here}", str(here)))
+    said = wrong(cli("replay", picture, "--source", "in"))
+    assert "leads out of the folder: name the file with --source" in said
+    assert "leads out of" in wrong(cli("replay", picture))
+    assert cli("replay", picture, "--source", "secret.jpg") == (0, "identical\n", "")
+
+
+def test_an_id_that_looks_like_a_home_folder_stays_below_the_folder(
+    cli: Cli, here: Path, dreamed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "home").mkdir()
+    monkeypatch.setenv("HOME", str(here / "home"))
+    Path("cat.jpg").rename("home/secret.jpg")
+    assert "./~/secret.jpg does not exist" in wrong(cli("replay", hostile(dreamed, id="~/secret.jpg")))
+
+
+def test_an_id_below_a_url_is_no_url_of_its_own(cli: Cli, here: Path, dreamed: str) -> None:
+    storage.write("memory://cli-secret/cat.jpg", Path("cat.jpg").read_bytes())
+    picture = hostile(dreamed, id="x::memory://cli-secret/cat.jpg")
+    assert "leads out of" in wrong(cli("replay", picture, "--source", "memory://cli-replay"))
+
+
+def test_on_windows_backslashes_and_drives_lead_out_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert provenance._is_below("a\\..\\b.jpg", ".")
+    monkeypatch.setattr(provenance, "PurePath", PureWindowsPath)
+    assert provenance._is_below("a\\b.jpg", ".")
+    for id in ("..\\b.jpg", "a\\..\\..\\b.jpg", "C:\\b.jpg", "C:b.jpg", "\\\\nas\\b.jpg", "\\b.jpg"):
+        assert not provenance._is_below(id, ".")
+    assert provenance._is_remote("\\\\nas\\net.keras")
+
+
+@pytest.mark.parametrize(
+    ("key", "names"),
+    [
+        ("backbone", {"backbone": "{url}", "weights": None}),
+        ("weights", {"backbone": "inception_v3", "weights": "{url}"}),
+        ("backbone", {"backbone": "other.keras"}),
+        ("backbone", {"backbone": "none.keras"}),
+    ],
+)
+def test_a_network_that_only_the_picture_names_is_neither_fetched_nor_loaded(
+    key: str, names: dict[str, Any], cli: Cli, here: Path, dreamed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "memory://cli-hostile/net.keras"
+    network(2.0).save("other.keras")
+    storage.write(url, Path("other.keras").read_bytes())
+    names = {name: value and value.replace("{url}", url) for name, value in names.items()}
+    touched: list[str] = []
+    monkeypatch.setattr(assets, "fetch", lambda *given: touched.append("fetched"))
+    monkeypatch.setattr(assets, "load", lambda *given: touched.append("loaded"))
+    said = wrong(cli("replay", hostile(dreamed, recipe=names)))
+    assert f"names the {key} '{names[key]}'" in said
+    assert f"name it with --set {key}=..." in said
+    assert touched == []
+
+
+def test_a_network_behind_a_url_is_used_if_it_is_named_or_kept_here_with_its_digest(
+    cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
+) -> None:
+    url = "memory://cli-named/net.keras"
+    storage.write(url, Path(recipe.backbone).read_bytes())
+    monkeypatch.setenv("RAYDREAM_CACHE", str(here / "cache"))
+    assert cli("dream", "cat.jpg", "-r", "tiny.yaml", "--set", f"backbone={url}")[0] == 0
+    asked: list[str] = []
+    version = assets._version
+    monkeypatch.setattr(assets, "_version", lambda url: (asked.append(url), version(url))[1])
+    assert cli("replay", "cat-dream.png", "-o", "again.png") == (0, "identical\n", "")
+    assert asked == []
+    assert Path("again.png").read_bytes() == Path("cat-dream.png").read_bytes()
+    monkeypatch.setenv("RAYDREAM_CACHE", str(here / "empty"))
+    assert "names the backbone" in wrong(cli("replay", "cat-dream.png"))
+    assert cli("replay", "cat-dream.png", "--set", f"backbone={url}") == (0, "identical\n", "")
+    assert asked == [url]
 
 
 # ---- scenery
