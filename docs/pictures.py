@@ -11,7 +11,8 @@ from typing import Any
 
 from PIL import Image
 
-from raydream import Recipe, dream, load_for
+from raydream import Recipe, load_for
+from raydream.core.engine import dream
 from raydream.data import codec, scenery
 
 FOLDER = Path(__file__).parent / "pictures"

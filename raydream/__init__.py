@@ -1,49 +1,44 @@
 """Turns photographs into Deep Dreams, and collections of photographs into dream data sets.
 
     import raydream
-    recipe = raydream.Recipe.load("classic")
-    backbone = raydream.load_for(recipe)
-    dreams = raydream.dream(images, recipe, backbone, seeds=[1])
+    dream = raydream.dream("cat.jpg", "classic")  # a path, URL, PIL image or array; or a list of these
+    dream.save("cat-dream.png")
 
-Public names load on first use, so that importing raydream imports neither TensorFlow nor Ray.
+For each step of a dream as it is made, see `dream_steps`. Public names load on first use, so that importing raydream
+imports neither TensorFlow nor Ray.
 """
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from raydream import runtime
+
 __version__ = "0.1.0"
 
-# The one place that tunes TensorFlow, before anything can import it; what the user has set stands.
-# Without AVX-512 TensorFlow leaves oneDNN's convolutions off, which costs a quarter of the speed.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# oneDNN's own memory pool never gives back what a large image took.
-os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters comes as an exception
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# Ray gives each worker its share of the cores in OMP_NUM_THREADS, which TensorFlow's own pools ignore.
-if "OMP_NUM_THREADS" in os.environ:
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", os.environ["OMP_NUM_THREADS"])
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", os.environ["OMP_NUM_THREADS"])
+runtime.set_environment()  # before anything can import TensorFlow
 
 if TYPE_CHECKING:
-    from raydream.core.engine import Step, dream, dream_steps
-    from raydream.core.networks.backbones import Backbone, load_backbone, load_for
+    from raydream.api import Dream, dream
+    from raydream.assets import load_for
+    from raydream.core.engine import Step, dream_steps
+    from raydream.core.networks.backbones import Backbone, load_backbone
     from raydream.core.objectives.terms import Term
     from raydream.recipe import Recipe
 
 _HOMES = {
     "Backbone": "core.networks.backbones",
+    "Dream": "api",
     "Recipe": "recipe",
     "Step": "core.engine",
     "Term": "core.objectives.terms",
-    "dream": "core.engine",
+    "dream": "api",
     "dream_steps": "core.engine",
     "load_backbone": "core.networks.backbones",
-    "load_for": "core.networks.backbones",
+    "load_for": "assets",
 }
 __all__ = [
     "Backbone",
+    "Dream",
     "Recipe",
     "Step",
     "Term",

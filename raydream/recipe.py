@@ -26,8 +26,8 @@ Pixels = Annotated[int, Field(ge=1, le=100_000)]
 
 # The weights of a named backbone where a recipe names none.
 DEFAULT_WEIGHTS = {"inception_v3": "compact", "vgg16": "imagenet", "vgg19": "imagenet"}
-# A change of any of these changes which weights are in use: those up to the deepest layer in use, folded.
-_WEIGHTS_FOLLOW = {"backbone", "weights", "pooling", "objective"}
+# A change of either of these changes the file of the weights.
+_WEIGHTS_FOLLOW = {"backbone", "weights"}
 
 
 def _objective(value: Any) -> Any:
@@ -48,8 +48,7 @@ class Recipe:
         weights: of a named backbone: `compact` (inception_v3's, which comes along), `imagenet` (Keras', which is
             downloaded), or the path or URL of a weights file. Where none are named: `compact` for inception_v3,
             `imagenet` for the others. A file brings its own.
-        weights_digest: SHA-256 of the weights that must be used, up to the deepest layer in use; filled in when a
-            recipe is resolved.
+        weights_digest: SHA-256 of the file with the weights that must be used; filled in when a recipe is resolved.
         pooling: `max` as trained, or `average` in its place.
         precision: of the network: `float32`, also where nothing is said, or `bfloat16`. The image and its updates
             are float32.
@@ -164,7 +163,7 @@ class Recipe:
         return replace(self, **changes)
 
     def resolved(self, weights_digest: str) -> Recipe:
-        """The recipe with all that was left open: the digest of the weights in use, and the precision."""
+        """The recipe with all that was left open: the digest of the file of its weights, and the precision."""
         return self.changed(weights_digest=weights_digest, precision=self.precision or "float32")
 
     def steps_of(self, octave: int, octaves: int) -> int:

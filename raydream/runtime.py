@@ -1,11 +1,107 @@
-"""What this machine can do for TensorFlow."""
+"""The one place that configures TensorFlow: environment, quiet import, threads, GPUs, determinism."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 _CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+def set_environment() -> None:
+    """Sets what TensorFlow reads when it is imported; a value that the user has set stays."""
+    # Without AVX-512 TensorFlow leaves oneDNN's convolutions off, which costs a quarter of the speed.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # oneDNN's own memory pool never gives back what a large image took.
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters comes as an exception
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # Ray gives each worker its share of the cores in OMP_NUM_THREADS, which TensorFlow's own pools ignore.
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", threads)
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", threads)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drops what C++ libraries print to stderr while they start, before their log level can be set."""
+    sys.stderr.flush()
+    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(devnull, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without the messages that it prints on import; changes no setting."""
+    if "tensorflow" in sys.modules:
+        return
+    with quiet():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices("GPU")
+
+
+def driver() -> None:
+    """For a process that only inspects networks: imports TensorFlow and leaves the GPUs to the workers.
+
+    If TensorFlow has been used already, its devices can no longer be changed, and they stay as they are.
+    """
+    import_tensorflow()
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
+
+
+def worker(cores: float | None = None, deterministic: bool = True) -> None:
+    """For a process that computes: threads, GPU memory that grows with need, the same results on each run.
+
+    If TensorFlow has been used already, its threads and memory can no longer be changed, and they stay as they are.
+
+    Args:
+        cores: threads to use, rounded down, at least one; None for all cores. Ray Data imports raydream before
+            Ray sets OMP_NUM_THREADS, so the environment is not enough.
+        deterministic: whether operations on GPUs must give the same bytes each time.
+    """
+    import_tensorflow()
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    with contextlib.suppress(RuntimeError):
+        if cores is not None:
+            tf.config.threading.set_intra_op_parallelism_threads(max(1, int(cores)))
+            tf.config.threading.set_inter_op_parallelism_threads(max(1, int(cores)))
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if gpus and deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow finds a GPU in this machine."""
+    import_tensorflow()
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def device() -> str:
+    """Name of the device that TensorFlow computes on, such as `NVIDIA H100` or `CPU (x86_64)`."""
+    import_tensorflow()
+    import tensorflow as tf
+
+    if gpus := tf.config.get_visible_devices("GPU"):
+        return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+    return f"CPU ({platform.machine()})"
 
 
 def has_fast_bfloat16() -> bool:
@@ -18,7 +114,7 @@ def has_fast_bfloat16() -> bool:
 
 
 def suggest_bfloat16(gpu: bool) -> None:
-    """Says on stderr, where it is so, that bfloat16 would be faster; for recipes that name no precision."""
+    """Says on stderr that bfloat16 would be faster, if it would; for recipes that name no precision."""
     if gpu or has_fast_bfloat16():
         text = "the network computes in float32; --set precision=bfloat16 would be about twice as fast on this device"
         print(text, file=sys.stderr, flush=True)

@@ -24,7 +24,7 @@ ORDER = (
     ("data",),
     ("models", "training"),
     ("pages",),
-    ("cli.commands", "cli.options", "cli.progress"),  # what all command lines share
+    ("cli.commands", "cli.options", "cli.progress", "cli.watch"),  # what all command lines share
     ("jobs", "api"),
     ("cli",),
     ("", "__main__"),

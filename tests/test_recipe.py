@@ -397,10 +397,11 @@ def test_precision_counts_and_float32_is_what_is_meant_where_it_is_not_named() -
     assert Recipe.parse(resolved.as_dict(), {"precision": "bfloat16"}).weights_digest == "ab" * 32
 
 
-def test_a_change_of_what_the_weights_hang_on_forgets_their_digest() -> None:
+def test_a_change_of_the_weights_file_forgets_its_digest() -> None:
     known = Recipe(weights_digest="ab" * 32).as_dict()
-    assert Recipe.parse(known, {"steps": 3}).weights_digest == "ab" * 32
-    for change in ({"objective": "mixed4"}, {"weights": "x.h5"}, {"backbone": "vgg16"}, {"pooling": "average"}):
+    for change in ({"steps": 3}, {"objective": "mixed4"}, {"pooling": "average"}):
+        assert Recipe.parse(known, change).weights_digest == "ab" * 32
+    for change in ({"weights": "x.h5"}, {"backbone": "vgg16"}):
         assert Recipe.parse(known, change).weights_digest is None
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import typer
@@ -40,28 +39,6 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
         print(f"{name}: interrupted", file=sys.stderr)
         status = INTERRUPTED
     sys.exit(status if isinstance(status, int) else OK)
-
-
-@contextlib.contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Drops what C++ libraries print to stderr while they start, before they can be told not to."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def import_tensorflow_quietly() -> None:
-    """Imports TensorFlow without its greetings."""
-    with quiet_libraries():
-        import tensorflow as tf
-
-        tf.config.list_physical_devices("GPU")
 
 
 def changes(assignments: Sequence[str]) -> dict[str, Any]:

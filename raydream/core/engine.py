@@ -23,7 +23,7 @@ from raydream.recipe import Recipe
 from raydream.types import Images, StepRule
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Step:
     """One update of a whole octave.
 
@@ -50,6 +50,17 @@ class Step:
     def images(self) -> Images:
         """The images after this step: (batch, height, width, 3) in [-1, 1]; reading it waits for the device."""
         return np.asarray(self._images)
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        where = f"octave {self.octave + 1}/{self.octaves} {width}x{height}, step {self.step + 1}/{self.steps}"
+        return f"<Step: {where}, objective {', '.join(f'{value:.3g}' for value in self.objective)}>"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the images side by side."""
+        from raydream.data import codec
+
+        return codec.encode(np.concatenate(list(self.images), axis=1))
 
 
 def dream(images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int]) -> Images:

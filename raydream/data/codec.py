@@ -4,7 +4,7 @@ import io
 import json
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any, Literal
 
@@ -64,9 +64,18 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
     """
     if not data:
         raise UnreadableImage("file is empty")
+    return _read(lambda: _open(data, max_pixels))
+
+
+def from_pil(image: Image.Image) -> NDArray[np.float32]:
+    """A Pillow image as an array; range, colour and errors as `decode`."""
+    return _read(image.copy)
+
+
+def _read(opened: Callable[[], Image.Image]) -> NDArray[np.float32]:
     try:
         with _pillow:
-            return _to_float(_open(data, max_pixels))
+            return _to_float(opened())
     except (UnreadableImage, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes

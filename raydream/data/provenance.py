@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from raydream import __version__
+import numpy as np
+
+from raydream import __version__, assets
 from raydream.data import codec, storage
 from raydream.errors import UsageError
-from raydream.recipe import Recipe
+from raydream.recipe import DEFAULT_WEIGHTS, Recipe
+from raydream.types import Image
 
 
 def inside(recipe: Recipe, id: str, seed: int, source_digest: str, dreamer: str | None = None) -> dict[str, Any]:
@@ -44,15 +47,74 @@ def found_inside(data: bytes, name: str) -> dict[str, Any]:
 def photograph(image: str, source: str | None, inside: dict[str, Any]) -> bytes:
     """The bytes of the photograph of a dream, `image`, checked against the digest inside the dream.
 
-    It is at `source`, or below that folder; without one, below the folder of the dream.
+    It is at `source`, or below that folder; without one, below the folder of the dream. What is inside a picture may
+    have been written by anyone, so its id is only followed downwards.
 
     Raises:
-        UsageError: there is none, or it is another one.
+        UsageError: there is none, or it is another one, or the id leads out of the folder.
     """
-    place = source or os.path.dirname(image) or "."
+    place = source or storage.split(image)[0]
     if "://" in place or not Path(place).is_file():
-        place = f"{place.rstrip('/')}/{inside['id']}"
+        if not _is_below(inside["id"], place):
+            raise UsageError(f"{image}: its id {inside['id']!r} leads out of the folder: name the file with --source")
+        place = storage.join(place, inside["id"])
     data = storage.read(place, what="photograph")
-    if hashlib.sha256(data).hexdigest() != inside["source_sha256"]:
+    if inside["source_sha256"] != hashlib.sha256(data).hexdigest() and inside["source_sha256"] != _pixels_of(data):
         raise UsageError(f"{place} is not the photograph {inside['id']} that was dreamed: its digest differs")
     return data
+
+
+def _is_below(id: str, folder: str) -> bool:
+    """Whether an id stays below the path or URL of a folder; in a URL, fsspec would follow what comes after `::`."""
+    ways = PurePosixPath(id), PurePath(id)
+    return not any(way.anchor or ".." in way.parts for way in ways) and not ("://" in folder and "::" in id)
+
+
+def digest_of_pixels(image: Image) -> str:
+    """SHA-256 of an image (height, width, 3) in [-1, 1], for a photograph that has no file."""
+    pixels = np.ascontiguousarray(image, np.float32)
+    return hashlib.sha256(f"{pixels.shape} float32\n".encode() + pixels.tobytes()).hexdigest()
+
+
+def _pixels_of(data: bytes) -> str | None:
+    try:
+        return digest_of_pixels(codec.decode(data))
+    except (ValueError, MemoryError):
+        return None
+
+
+def checked_recipe(inside: dict[str, Any], changes: Mapping[str, Any], image: str) -> Recipe:
+    """The recipe inside a dream, with some values changed, if its network may be loaded.
+
+    The file of a network that the picture names, and not the user, is used only if it is on this machine already and
+    has the digest that the picture states. Nothing is fetched for a picture.
+
+    Raises:
+        UsageError: the recipe is no recipe; or its network's file is not here, or another one.
+    """
+    recipe = Recipe.parse(inside["recipe"], changes, where="recipe inside")
+    key = "backbone" if recipe.backbone not in DEFAULT_WEIGHTS else "weights"
+    file = str(getattr(recipe, key))
+    if key in changes or file in ("compact", "imagenet"):
+        return recipe
+    known = (path for path in _copies(file, recipe.backbone) if assets.digest(path) == recipe.weights_digest)
+    if (here := next(known, None)) is None:
+        raise UsageError(
+            f"{image} names the {key} {file!r}, which is not on this machine with the digest that the dream states, "
+            f"and is not loaded unasked: name it with --set {key}=..."
+        )
+    return recipe.changed(**{key: here})
+
+
+def _copies(file: str, backbone: str) -> list[str]:
+    """Local files that may be the one that a recipe names."""
+    if "://" in file:
+        return [str(path) for path in assets.kept_copies(file)]
+    given = assets.named_weights(backbone, "imagenet")
+    candidates = [file, *([given] if given and given != "imagenet" else [])]
+    return [path for path in candidates if "://" not in path and not _is_remote(path) and Path(path).is_file()]
+
+
+def _is_remote(path: str) -> bool:
+    """Whether Windows would ask another machine for this path."""
+    return path.replace("\\", "/").startswith("//")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 import os
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import fsspec
@@ -203,11 +202,38 @@ def read(url: str, what: str = "file") -> bytes:
         raise UsageError(f"{what} {url} cannot be read: {_one_line(error)}") from error
 
 
+def split(url: str) -> tuple[str, str]:
+    """The folder and the last part of a path or URL; a path has the separators of this system, as `\\` on Windows."""
+    if "://" in url:
+        folder, slash, name = url.rpartition("/")
+        return f"{folder}{slash}", name
+    path = PurePath(url)
+    return str(path.parent), path.name
+
+
+def join(folder: str, name: str) -> str:
+    """The path or URL of a file in a folder, the reverse of `split`."""
+    if "://" in folder:
+        return f"{folder}{'' if folder.endswith('/') else '/'}{name}"
+    return os.path.join(folder, name)  # and not PurePath, which makes `./~x` a home folder
+
+
+def exists(url: str) -> bool:
+    """Whether there is a file or folder at a path or URL; UsageError if that cannot be found out."""
+    folder, name = split(url)
+    try:
+        return Folder(folder).exists(name)
+    except UsageError:
+        raise
+    except Exception as error:  # each file system has its own errors
+        raise UsageError(f"{url} cannot be used: {_one_line(error)}") from error
+
+
 def write(url: str, data: bytes) -> None:
     """Writes a file to a path or URL, as `Folder.write`; UsageError if that cannot be."""
-    folder, slash, name = url.rpartition("/")
+    folder, name = split(url)
     try:
-        Folder(f"{folder}{slash}" or ".").write(name, data)
+        Folder(folder).write(name, data)
     except Exception as error:  # each file system has its own errors
         reason = getattr(error, "strerror", None) or _one_line(error)
         raise UsageError(f"{url} cannot be written: {reason}") from error
@@ -223,28 +249,10 @@ def check_writable(url: str) -> None:
     """UsageError if a path of this machine cannot be written to; of other URLs that shows when it is done."""
     if "://" in url:
         return
-    folder = Path(absolute(url)).parent
-    while not folder.exists():
-        folder = folder.parent
+    target = Path(absolute(url))
+    folder = next((above for above in target.parents if above.exists()), target)
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise UsageError(f"{url} cannot be written: {folder} is no folder, or not yours to write in")
-
-
-def fetch(url: str, what: str = "file") -> str:
-    """A local path with the contents of a URL, kept in $RAYDREAM_CACHE; a path is given back as it is."""
-    if "://" not in url:
-        return url
-    home = os.environ.get("RAYDREAM_CACHE") or Path.home() / ".cache" / "raydream"
-    last = (url.partition("?")[0] if url.startswith("http") else url).rstrip("/").rsplit("/", 1)[-1]
-    name = f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{last[-80:]}"
-    cache = Folder(str(Path(home).expanduser()))
-    if not cache.exists(name):
-        data = read(url, what)
-        try:
-            cache.write(name, data)
-        except OSError as error:
-            raise UsageError(f"{what} {url} cannot be kept: {_one_line(error)} (see $RAYDREAM_CACHE)") from error
-    return str(Path(cache.url) / name)
 
 
 def _one_line(error: Exception) -> str:

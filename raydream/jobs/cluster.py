@@ -9,7 +9,7 @@ import sys
 
 import ray
 
-from raydream.cli import commands
+from raydream import runtime
 from raydream.errors import UsageError, WorkError
 
 
@@ -23,7 +23,7 @@ def join() -> None:
         # Else workers run at nice 15, and give way to Ray's own bookkeeping: a tenth of their time. `nice` the job.
         os.environ.setdefault("RAY_worker_niceness", "0")
         try:
-            with commands.quiet_libraries():
+            with runtime.quiet():
                 ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
         except (ValueError, RuntimeError, ConnectionError) as error:
             if address := os.environ.get("RAY_ADDRESS"):
@@ -53,16 +53,9 @@ def devices(gpus_each: float | None, option: str = "--gpus-per-actor") -> tuple[
     return gpus, int(room)
 
 
-def keep_to_own_cores() -> None:
-    """Gives TensorFlow as many threads as this actor has cores.
-
-    Said here and not only in the environment: Ray Data imports us before Ray sets OMP_NUM_THREADS.
-    """
-    import tensorflow as tf
-
-    cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
-    tf.config.threading.set_intra_op_parallelism_threads(max(1, int(cores)))
-    tf.config.threading.set_inter_op_parallelism_threads(max(1, int(cores)))
+def own_cores() -> float:
+    """Cores that Ray has given to this actor or task."""
+    return float(ray.get_runtime_context().get_assigned_resources().get("CPU", 1.0))  # type: ignore[no-untyped-call]
 
 
 def cause(error: BaseException) -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from raydream import assets, runtime
 from raydream.cli import commands
 from raydream.cli.progress import Progress
 from raydream.core.networks.compression import Image
@@ -74,11 +74,19 @@ class Original:
     options: Options
 
     @cached_property
+    def _files(self) -> assets.Files:
+        return assets.locate(self.options.backbone, self.options.weights)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file of its weights."""
+        return assets.digest(self._files.trained)
+
+    @cached_property
     def _found(self) -> Network:
         from raydream.core.networks import loading
 
-        weights = self.options.weights and storage.fetch(self.options.weights, "weights")
-        return loading.load(storage.fetch(self.options.backbone, "backbone"), weights)
+        return loading.load(self._files.backbone, self._files.weights)
 
     @property
     def name(self) -> str:
@@ -107,8 +115,7 @@ class Original:
         """It, ready to dream of those layers."""
         from raydream.core.networks.backbones import load_backbone
 
-        weights = self.options.weights and storage.fetch(self.options.weights, "weights")
-        return load_backbone(storage.fetch(self.options.backbone, "backbone"), self.layers, weights=weights)
+        return load_backbone(self._files.backbone, self.layers, weights=self._files.weights)
 
     def half_done(self, image: Image, number: int) -> list[Image]:
         """A dream of an image after some steps; `number` chooses the layer and the seed."""
@@ -153,13 +160,11 @@ def _prepared(options: Options) -> Options:
     """The options with paths that mean the same everywhere."""
     from raydream.core.networks import loading
 
-    commands.import_tensorflow_quietly()
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")  # they are the actors'
+    runtime.driver()
     weights = options.weights or ("imagenet" if options.backbone in loading.ARCHITECTURES else None)
     if options.weights and options.backbone.endswith((".keras", ".npz")):
         raise UsageError(f"--weights: {options.backbone} brings its own: leave them out")
+    weights = assets.named_weights(options.backbone, weights)
     if weights and weights not in ("imagenet", "compact"):
         weights = storage.anywhere(weights)
     options = replace(
@@ -175,10 +180,8 @@ def _prepared(options: Options) -> Options:
 
 def _asked(options: Options, original: Original, found: Photographs) -> dict[str, Any]:
     """What the statistics depend on."""
-    from raydream.core.networks.backbones import digest_of
-
     wanted = {key: getattr(options, key) for key in ("through", "photographs", "dreams", "crop", "seed")}
-    digests = {"network of digest": digest_of(original.network)[:12], "photographs of digest": found.digest[:12]}
+    digests = {"network of digest": original.digest[:12], "photographs of digest": found.digest[:12]}
     return wanted | digests
 
 
@@ -212,7 +215,6 @@ def _look(options: Options, shards: Sequence[Sequence[tuple[str, bool]]], todo: 
         fn_constructor_kwargs={
             "options": options,
             "tries": Tries.remote(),  # type: ignore[attr-defined]
-            "imagenet": storage.absolute(weights) if (weights := os.environ.get("RAYDREAM_WEIGHTS")) else None,
         },
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
         num_cpus=0.5 if gpus else 0.9,
@@ -230,14 +232,11 @@ def _look(options: Options, shards: Sequence[Sequence[tuple[str, bool]]], todo: 
 class Statistics:
     """The actor that loads the network once, and sums up what its convolutions see of a shard's photographs."""
 
-    def __init__(self, options: Options, tries: Any, imagenet: str | None) -> None:
-        """`imagenet` is the driver's RAYDREAM_WEIGHTS: a worker has the environment of its node."""
+    def __init__(self, options: Options, tries: Any) -> None:
         from raydream.core.networks.compression import Sampler
         from raydream.jobs import cluster
 
-        cluster.keep_to_own_cores()
-        if imagenet:
-            os.environ["RAYDREAM_WEIGHTS"] = imagenet
+        runtime.worker(cluster.own_cores())
         self._options, self._tries = options, tries
         self._original = Original(options)
         self._sampler = Sampler(self._original.network)

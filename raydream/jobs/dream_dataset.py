@@ -9,7 +9,6 @@ stopped, whatever was killed.
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import sys
 import time
@@ -23,7 +22,7 @@ from raydream import runtime
 from raydream.cli import commands
 from raydream.cli.progress import Progress
 from raydream.data import plan as plans
-from raydream.data import storage, summary
+from raydream.data import summary
 from raydream.data.plan import Plan
 from raydream.data.shards import FORMATS
 from raydream.data.storage import Folder
@@ -109,7 +108,6 @@ def _pipeline(options: Options, plan: Plan, todo: Sequence[int], devices: tuple[
         keep_source=options.keep_source,
         batch_size=plan.settings["batch_size"],
         dreamer=options.dreamer,
-        imagenet=storage.absolute(weights) if (weights := os.environ.get("RAYDREAM_WEIGHTS")) else None,
     )
     tries = Tries.remote()  # type: ignore[attr-defined]
     names = plan.names(work.picture)

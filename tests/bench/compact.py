@@ -83,8 +83,8 @@ def held_out(count: int) -> list[Image]:
 
 def dreams(images: list[Image], recipe: Any) -> list[Image]:
     """The dreams of a recipe, one after the other."""
+    from raydream.assets import load_for
     from raydream.core.engine import dream
-    from raydream.core.networks.backbones import load_for
     from raydream.data import codec
 
     network = load_for(recipe)
@@ -93,8 +93,8 @@ def dreams(images: list[Image], recipe: Any) -> list[Image]:
 
 def transfer(arguments: Any, weights: str) -> Iterator[str]:
     """Mean objective of the full network on photographs, on its own dreams, and on those of the one that ships."""
+    from raydream.assets import load_for
     from raydream.core.engine import measure
-    from raydream.core.networks.backbones import load_for
     from raydream.data import codec
     from raydream.recipe import Recipe
 

@@ -12,8 +12,8 @@ from tests.bench import common
 
 def play(task: common.Task) -> dict[str, Any]:
     """When the first dream began, and when each was on disk."""
+    from raydream.assets import load_for
     from raydream.core import engine
-    from raydream.core.networks.backbones import load_for
     from raydream.data import codec
 
     recipe = task.recipe()

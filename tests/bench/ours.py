@@ -9,8 +9,8 @@ from tests.bench import common
 
 def play(task: common.Task) -> dict[str, Any]:
     """Seconds of one dream."""
+    from raydream.assets import load_for
     from raydream.core import engine
-    from raydream.core.networks.backbones import load_for
 
     recipe, image = task.recipe(), task.image()
     backbone = load_for(recipe)

@@ -243,20 +243,6 @@ def test_names_that_are_no_text_are_printed_as_they_are_where_python_would_refus
     assert done.stdout == b"caf\xe9 " + "夢\n".encode()
 
 
-def test_quiet_libraries_are_quiet_below_python_too_and_only_while_they_load(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    os.write(2, b"before ")
-    with commands.quiet_libraries():
-        os.write(2, b"noise")
-    os.write(2, b"after")
-    assert capfd.readouterr().err == "before after"
-    with pytest.raises(KeyError), commands.quiet_libraries():
-        raise KeyError
-    os.write(2, b"still there")
-    assert capfd.readouterr().err == "still there"
-
-
 def test_lists_stand_for_what_may_be_repeated_and_for_what_has_commas(path: Path) -> None:
     assert configured(path, "input: x\nset: steps=5")["set"] == ["steps=5"]
     assert configured(path, "input: [1, 8]")["input"] == "1,8"

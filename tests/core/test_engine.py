@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from raydream.assets import load_for
 from raydream.core import engine, tiles
 from raydream.core.engine import dream, dream_steps, gradient_of, measure, usable_sizes
-from raydream.core.networks.backbones import load_backbone, load_for
+from raydream.core.networks.backbones import load_backbone
 from raydream.core.objectives.terms import l2, mean
 from raydream.errors import UsageError
 from raydream.recipe import Recipe

@@ -1,26 +1,22 @@
 """storage: files by URL, whole or not at all, whatever their names are; errors in one line."""
 
 import gc
-import http.server
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import fsspec
 import pytest
 
-from raydream import assets
 from raydream.data import storage
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
-from raydream.recipe import Recipe
 
 ODD_NAMES = [
     "plain.jpg",
@@ -349,104 +345,42 @@ def test_what_must_not_be_read_or_written_is_said_in_one_line(locked: Path) -> N
     assert one_line(error) == f"{locked}/shut/x.jpg cannot be written: Permission denied"
 
 
-# ---- fetch
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `data` at every path, and counts."""
-
-    data, gets = b"network", 0
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        assert isinstance(self.server, Server)
-        self.server.gets += 1
-        self.send_response(404 if "none" in self.path else 200)
-        self.send_header("Content-Length", str(len(self.server.data)))
-        self.end_headers()
-        self.wfile.write(self.server.data)
-
-    def log_message(self, *_: object) -> None:
-        """Not to stderr."""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """A web server on this machine."""
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """$RAYDREAM_CACHE: a folder that does not exist yet."""
-    monkeypatch.setenv("RAYDREAM_CACHE", str(tmp_path / "ca::che"))
-    return tmp_path / "ca::che"
-
-
-def test_fetch_gives_a_path_back_as_it_is(cache: Path) -> None:
-    assert storage.fetch("some/where::x.keras") == "some/where::x.keras"
-    assert not cache.exists()
-
-
-def test_fetch_keeps_what_it_fetched_and_does_not_fetch_twice(server: Server, cache: Path) -> None:
-    url = f"http://127.0.0.1:{server.server_port}/nets/tiny.keras?version=1&download=true"
-    path = storage.fetch(url)
-    assert Path(path).parent == cache
-    assert path.endswith(".keras")  # by which it is known what it is
-    assert Path(path).read_bytes() == b"network"
-    fetched = server.gets
-    assert fetched >= 1
-    server.data = b"changed"
-    assert storage.fetch(url) == path
-    assert server.gets == fetched
-    other = storage.fetch(url.replace("version=1", "version=2"))
-    assert Path(other).read_bytes() == b"changed"
-    assert other != path
-
-
-def test_fetch_keeps_nothing_of_what_failed(server: Server, cache: Path) -> None:
-    with pytest.raises(UsageError) as error:
-        storage.fetch(f"http://127.0.0.1:{server.server_port}/none.keras", what="backbone")
-    assert one_line(error).startswith("backbone http://127.0.0.1")
-    with pytest.raises(UsageError, match="keras does not exist"):
-        storage.fetch("memory://none.keras")
-    assert not cache.exists()
-
-
-def test_fetch_says_in_one_line_that_the_cache_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("RAYDREAM_CACHE", str(tmp_path / "file"))
-    storage.write("memory://storage-fetch/x.keras", b"1")
-    with pytest.raises(UsageError) as error:
-        storage.fetch("memory://storage-fetch/x.keras")
-    assert "$RAYDREAM_CACHE" in one_line(error)
-
-
-def test_fetch_takes_very_long_names(cache: Path) -> None:
-    url = f"memory://storage-fetch/{'x' * 300}.keras"
-    storage.write(url, b"long")
-    assert Path(storage.fetch(url)).read_bytes() == b"long"
-    assert storage.fetch(url).endswith("x.keras")
-
-
-def test_a_recipe_gets_local_files_for_its_urls_and_nothing_else_changes(cache: Path) -> None:
-    storage.write("memory://storage-recipe/net.keras", b"net")
-    recipe = Recipe(backbone="memory://storage-recipe/net.keras", seed=3)
-    local = assets.with_local_files(recipe)
-    assert Path(local.backbone).read_bytes() == b"net"
-    assert Path(local.backbone).parent == cache
-    assert local == recipe.changed(backbone=local.backbone)
-
-
 def test_where_a_picture_cannot_be_written_shows_before_it_is_made(tmp_path: Path) -> None:
     storage.check_writable(str(tmp_path / "new" / "folder" / "x.png"))
     storage.check_writable("memory://anywhere/x.png")
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="no folder"):
         storage.check_writable(str(tmp_path / "file" / "x.png"))
+
+
+def test_a_missing_drive_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path none of whose folders exist: the root of a drive has itself as its parent."""
+    monkeypatch.setattr(Path, "exists", lambda self: False)
+    with pytest.raises(UsageError, match="is no folder"):
+        storage.check_writable("/none/x.png")
+
+
+def test_a_path_is_split_by_this_systems_separators_and_a_url_by_slashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert storage.split("a/b.png") == ("a", "b.png")
+    assert storage.split("b\\c.png") == (".", "b\\c.png")
+    assert storage.split("gs://bucket/a/b.png") == ("gs://bucket/a/", "b.png")
+    monkeypatch.setattr(storage, "PurePath", PureWindowsPath)
+    assert storage.split("C:\\photos\\cat.jpg") == ("C:\\photos", "cat.jpg")
+    assert storage.split("C:/photos/cat.jpg") == ("C:\\photos", "cat.jpg")
+    assert storage.split("gs://bucket/a/b.png") == ("gs://bucket/a/", "b.png")
+
+
+def test_join_keeps_a_name_that_begins_with_a_tilde_in_its_folder() -> None:
+    assert storage.join(".", "~root/x.png") == "./~root/x.png"
+    assert storage.join("gs://bucket", "x.png") == "gs://bucket/x.png"
+    assert storage.join("memory://", "x.png") == "memory://x.png"
+
+
+def test_exists_asks_any_file_system(tmp_path: Path) -> None:
+    storage.write(str(tmp_path / "x.png"), b"1")
+    storage.write("memory://storage-exists/x.png", b"1")
+    for folder in (str(tmp_path), "memory://storage-exists"):
+        assert storage.exists(f"{folder}/x.png")
+        assert not storage.exists(f"{folder}/y.png")
+    with pytest.raises(UsageError, match="Protocol not known"):
+        storage.exists("zzz://x.png")

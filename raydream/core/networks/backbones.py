@@ -6,10 +6,9 @@ constants of the traced graph, preprocessing inside: images in [-1, 1] go in, ac
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,8 +18,9 @@ import numpy as np
 from raydream.core.networks import loading
 from raydream.core.networks.folding import folded
 from raydream.core.networks.geometry import Axis, Field, nodes
+from raydream.core.objectives.terms import Objective
 from raydream.errors import UsageError, nearest
-from raydream.recipe import DEFAULT_WEIGHTS, Recipe
+from raydream.recipe import DEFAULT_WEIGHTS
 from raydream.types import Pooling
 
 MADE_UP = re.compile(r"(conv2d|batch_normalization|activation|concatenate|(max|average)_pooling2d)(_\d+)?")
@@ -38,8 +38,6 @@ class Backbone:
         layers: the layers it gives, in this order.
         model: the folded Keras model, whose outputs are those layers.
         values: its weights, in the order of `model.variables`.
-        digest: SHA-256 of the weights in use (cut, folded, in float32), as hexadecimal; the same whatever file they
-            came from, and whatever the precision.
         vgg: whether images must be brought into VGG's own range.
         dtype: of images and activations; the network's own is that of `values`.
     """
@@ -48,7 +46,6 @@ class Backbone:
     layers: tuple[str, ...]
     model: Any
     values: tuple[np.ndarray[Any, Any], ...]
-    digest: str
     vgg: bool = False
     dtype: str = "float32"
 
@@ -93,8 +90,8 @@ def load_backbone(
             [-1, 1]; put its own preprocessing inside) or of a compact `.npz` file (see `compact`).
         layers: the layers to give.
         weights: of a named network: `compact` (inception_v3's, which comes along: its default), `imagenet` (the default
-            of the others: $RAYDREAM_WEIGHTS if set, for inception_v3; else downloaded by Keras and cached), or the
-            path of a weights file, which may end at any block, or of a compact `.npz` file.
+            of the others: downloaded by Keras and kept), or the path of a weights file, which may end at any block, or
+            of a compact `.npz` file.
         pooling: `average` replaces the network's max pooling, which makes smoother dreams (Gatys et al., 2015).
         dtype: in which the network computes: `float32`, `bfloat16` (images and activations are float32), or `float64`
             for checks (images and activations, too).
@@ -107,9 +104,7 @@ def load_backbone(
     whole, architecture = loading.load(name, weights)
     known = layer_names(whole)
     for layer in layers:
-        if layer not in known:
-            more = "; weights: imagenet has more" if weights == "compact" else ""
-            raise UsageError(f"backbone {name!r} has no layer {layer!r}: {nearest(layer, known)}{more}")
+        _require_layer(layer, known, name, weights)
     import keras
 
     planes = planes_of(whole)
@@ -117,11 +112,10 @@ def load_backbone(
     _require_plain(network, name)
     outside = "float32" if dtype == "bfloat16" else dtype
     network = folded(network, pooling, outside)
-    digest = digest_of(network)
     if dtype != outside:
         network = folded(network, pooling, dtype)
     values = tuple(variable.numpy() for variable in network.variables)
-    return Backbone(name, tuple(layers), network, values, digest, vgg=architecture in _VGG, dtype=outside)
+    return Backbone(name, tuple(layers), network, values, vgg=architecture in _VGG, dtype=outside)
 
 
 def _require_plain(model: Any, name: str) -> None:
@@ -139,39 +133,19 @@ def _require_plain(model: Any, name: str) -> None:
             )
 
 
-def load_for(recipe: Recipe, dtype: str | None = None) -> Backbone:
-    """The backbone of a recipe, cut at the layers of its objective; `dtype` in place of the recipe's precision.
-
-    Raises:
-        UsageError: as `load_backbone`; a channel the layer does not have; weights that are not the recipe's.
-    """
-    backbone = load_backbone(
-        recipe.backbone,
-        recipe.objective.layers,
-        weights=recipe.weights,
-        pooling=recipe.pooling,
-        dtype=dtype or recipe.precision or "float32",
-    )
-    for term in recipe.objective.terms:
-        count = backbone.channels(term.layer)
+def check_objective(objective: Objective, channels: Mapping[str, int], name: str, weights: str | None = None) -> None:
+    """UsageError if a backbone, given as layer -> channels, lacks a layer or channel of the objective."""
+    for term in objective.terms:
+        _require_layer(term.layer, channels, name, weights)
+        count = channels[term.layer]
         if not all(0 <= channel < count for channel in term.channels or ()):
             raise UsageError(f"layer {term.layer!r} has channels 0 to {count - 1}, not {term.channels}")
-    if dtype is None and recipe.weights_digest not in (None, backbone.digest):
-        raise UsageError(
-            f"the weights of {recipe.backbone} ({backbone.digest[:12]}) are not "
-            f"those of the recipe ({str(recipe.weights_digest)[:12]})"
-        )
-    return backbone
 
 
-def digest_of(model: Any) -> str:
-    """SHA-256 of a Keras model's weights, as hexadecimal."""
-    sha = hashlib.sha256()
-    for variable in model.weights:  # not `variables`: they count the random state of dropout, new at each load
-        value = np.ascontiguousarray(variable)
-        sha.update(f"{variable.path.split('/')[-1]} {value.shape} {value.dtype}".encode())
-        sha.update(value.data)
-    return sha.hexdigest()
+def _require_layer(layer: str, known: Iterable[str], name: str, weights: str | None) -> None:
+    if layer not in known:
+        more = "; weights: imagenet has more" if weights == "compact" else ""
+        raise UsageError(f"backbone {name!r} has no layer {layer!r}: {nearest(layer, known)}{more}")
 
 
 def layer_names(model: Any) -> list[str]:
@@ -192,6 +166,16 @@ def layer_names(model: Any) -> list[str]:
 def planes_of(model: Any) -> dict[str, Any]:
     """Layer -> its output in this model's own graph (a `Sequential` leaves its layers in others, too)."""
     return {operation.name: node.output_tensors[0] for operation, node in nodes(model)}
+
+
+def channels_of(name: str, weights: str | None = None) -> dict[str, int]:
+    """Layer -> number of channels, of each layer that a backbone offers; arguments as `load_backbone`.
+
+    Faster than loading the backbone: nothing is cut or folded.
+    """
+    model = loading.load(name, weights).model
+    planes = planes_of(model)
+    return {layer: int(planes[layer].shape[-1]) for layer in layer_names(model)}
 
 
 def describe(name: str, weights: str | None = None) -> list[tuple[str, int, Field]]:

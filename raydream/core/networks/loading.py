@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import sys
 import warnings
 import zipfile
-from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,13 @@ from raydream.errors import UsageError, nearest
 
 # name -> its name in keras.applications
 ARCHITECTURES = {"inception_v3": "InceptionV3", "vgg16": "VGG16", "vgg19": "VGG19"}
+# MD5 of the files of ImageNet weights that Keras publishes, without the classifier.
+_IMAGENET_MD5 = {
+    "inception_v3": "bcbd6486424b2319ff4ef7d526e38f63",
+    "vgg16": "6d6bbae143d832006294945121d1f1fc",
+    "vgg19": "253f8cb515780f3b799900260a226db6",
+}
+_IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 
 class Network(NamedTuple):
@@ -34,31 +41,46 @@ def load(name: str, weights: str | None) -> Network:
     Raises:
         UsageError: there is no such network, or the weights are missing or do not fit.
     """
-    if name in ARCHITECTURES:
+    if not is_file(name):
         return Network(_named(name, weights), name)
     if name.endswith(".npz"):
         found = compact.load(name, what="backbone")
         return Network(found.model, found.backbone if found.backbone in ARCHITECTURES else None)
-    if not name.endswith(".keras"):
-        raise UsageError(f"unknown backbone {name!r}: {nearest(name, ARCHITECTURES)}, or a .keras or .npz file")
     return Network(load_keras(name, what="backbone"), None)
+
+
+def is_file(name: str) -> bool:
+    """Whether a backbone is a file, and not a name in `ARCHITECTURES`; UsageError if it is neither."""
+    if name in ARCHITECTURES:
+        return False
+    if not name.endswith((".keras", ".npz")):
+        raise UsageError(f"unknown backbone {name!r}: {nearest(name, ARCHITECTURES)}, or a .keras or .npz file")
+    return True
+
+
+def weights_file(name: str, weights: str) -> str:
+    """The file with the weights of a backbone in `ARCHITECTURES`; `imagenet` is downloaded by Keras and kept.
+
+    Raises:
+        UsageError: no `compact` weights of this backbone are shipped, or the download failed.
+    """
+    if weights == "imagenet":
+        return _downloaded(name)
+    if weights != "compact":
+        return weights
+    path = Path(str(resources.files("raydream") / "weights" / f"{name}.npz"))
+    if not path.is_file():
+        raise UsageError(f"weights: compact: none of {name} are shipped: say imagenet, or name a weights file")
+    return str(path)
 
 
 def _named(name: str, weights: str | None) -> Any:
     import keras
 
     build = getattr(keras.applications, ARCHITECTURES[name])
-    if weights == "compact":
-        with resources.as_file(resources.files("raydream") / "weights" / f"{name}.npz") as path:
-            if not path.is_file():
-                raise UsageError(f"weights: compact: none of {name} come along: say imagenet, or name a weights file")
-            return compact.load(str(path)).model
-    if weights == "imagenet" and name == "inception_v3":
-        weights = os.environ.get("RAYDREAM_WEIGHTS") or weights
-    if weights == "imagenet":
-        return _downloaded(name, build)
     if weights is None:
         return build(include_top=False, weights=None)
+    weights = weights_file(name, weights)
     if not weights.endswith(".npz"):
         return _with_weights(build(include_top=False, weights=None), Path(weights))
     found = compact.load(weights)
@@ -86,15 +108,21 @@ def load_keras(path: str, what: str) -> Any:
         raise UsageError(f"{what} file {path} cannot be loaded: {_first_line(error)}") from error
 
 
-def _downloaded(name: str, build: Callable[..., Any]) -> Any:
+def _downloaded(name: str) -> str:
+    import keras
+
+    file = f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    origin = f"{_IMAGENET_URL}/{name}/{file}"
     try:
-        return build(include_top=False, weights="imagenet")
+        with redirect_stdout(sys.stderr):  # where Keras' progress belongs
+            found = keras.utils.get_file(file, origin, cache_subdir="models", file_hash=_IMAGENET_MD5[name])
     except Exception as error:  # Keras raises a bare Exception for a download that fails
         raise UsageError(
             f"the ImageNet weights of {name} could not be downloaded ({_first_line(error)}): "
             "set RAYDREAM_WEIGHTS (inception_v3) or weights: to a weights file, "
             "or dream with backbone: inception_v3 and weights: compact, which need none"
         ) from error
+    return str(found)
 
 
 def _with_weights(model: Any, path: Path) -> Any:

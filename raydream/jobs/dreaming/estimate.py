@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import Any
 
-from raydream import assets
-from raydream.cli import commands
+from raydream import assets, runtime
 from raydream.cli.progress import duration
 from raydream.core import engine
-from raydream.core.networks.backbones import Backbone, load_for
+from raydream.core.networks.backbones import Backbone
 from raydream.data import codec
 from raydream.data.plan import Plan
 from raydream.data.storage import Folder
@@ -22,18 +20,12 @@ _PROBE_STEPS = 4  # the first one, which traces, is not counted
 
 def as_an_actor() -> None:
     """Gives this process one thread, as an actor has, if TensorFlow has not started yet."""
-    commands.import_tensorflow_quietly()
-    import tensorflow as tf
-
-    with contextlib.suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+    runtime.worker(cores=1)
 
 
 def estimate(plan: Plan, recipe: Recipe) -> str:
     """Dreams a few steps of the first good image, and says what that means for all of them."""
-    recipe = assets.with_local_files(recipe)
-    backbone = load_for(recipe)
+    backbone = assets.load_for(recipe)
     image = _probe(plan, recipe, backbone)
     height, width = image.shape[:2]
     sizes = engine.usable_sizes(height, width, recipe, backbone)

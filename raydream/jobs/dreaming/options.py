@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from raydream import assets
-from raydream.cli import commands
+from raydream import assets, runtime
 from raydream.data import codec, storage
 from raydream.data import plan as plans
 from raydream.data.plan import Plan
@@ -58,7 +57,11 @@ def prepared(options: Options) -> tuple[Options, Plan]:
     )
     storage.check_apart(options.input, options.output)
     plan = plans.make_plan(Folder(options.input), codec.IMAGE_ENDINGS, options.shard_size, options.limit)
-    recipe = recipe.resolved(_weights_digest(replace(options, recipe=recipe)))
+    runtime.driver()
+    if options.dreamer:
+        recipe = recipe.resolved(assets.digest(assets.fetch(options.dreamer, "dreamer"), "dreamer"))
+    else:
+        recipe = assets.resolve(recipe)
     settings = {
         "recipe": recipe.digest,
         "weights": recipe.weights_digest,
@@ -71,17 +74,3 @@ def prepared(options: Options) -> tuple[Options, Plan]:
         "limit": options.limit,
     }
     return replace(options, recipe=recipe), replace(plan, settings=settings, recipe=recipe.as_dict())
-
-
-def _weights_digest(options: Options) -> str:
-    commands.import_tensorflow_quietly()
-    import tensorflow as tf
-
-    from raydream.core.networks import backbones, loading
-
-    # The driver only looks at the network: the devices are the actors'.
-    tf.config.set_visible_devices([], "GPU")
-    if options.dreamer:
-        path = storage.fetch(options.dreamer, "dreamer")
-        return backbones.digest_of(loading.load_keras(path, what="dreamer"))
-    return backbones.load_for(assets.with_local_files(options.recipe)).digest

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raydream import assets
+from raydream import assets, runtime
 from raydream.data import codec, provenance, shards, summary
 from raydream.data import plan as plans
 from raydream.data.shards import Format, Mark, Row
-from raydream.data.storage import Folder, fetch
+from raydream.data.storage import Folder
 from raydream.errors import UsageError
 from raydream.jobs import cluster
 from raydream.jobs.dreaming.items import Item
@@ -46,7 +45,6 @@ class Work:
     keep_source: bool
     batch_size: int
     dreamer: str | None
-    imagenet: str | None  # the driver's RAYDREAM_WEIGHTS: a worker has the environment of its node
 
 
 def load(row: dict[str, Any], work: Work, tries: Any) -> dict[str, Any]:
@@ -88,9 +86,7 @@ class Dream:
 
     def __init__(self, work: Work, tries: Any) -> None:
         self._work, self._tries = work, tries
-        cluster.keep_to_own_cores()
-        if work.imagenet:
-            os.environ["RAYDREAM_WEIGHTS"] = work.imagenet
+        runtime.worker(cluster.own_cores())
         self._dream, self.device = dreaming(work.recipe, work.dreamer)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -141,24 +137,13 @@ def dreaming(recipe: Recipe, dreamer: str | None) -> tuple[Callable[[list[Item]]
 
     The files of the recipe and the dreamer may be URLs.
     """
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    if gpus:
-        tf.config.experimental.enable_op_determinism()
-        device = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-    else:
-        device = f"CPU ({platform.machine()})"
-    return (_one_pass(fetch(dreamer, "dreamer")) if dreamer else _ascent(assets.with_local_files(recipe))), device
+    return (_one_pass(assets.fetch(dreamer, "dreamer")) if dreamer else _ascent(recipe)), runtime.device()
 
 
 def _ascent(recipe: Recipe) -> Callable[[list[Item]], list[Item]]:
     from raydream.core import engine
-    from raydream.core.networks.backbones import load_for
 
-    backbone = load_for(recipe)
+    backbone = assets.load_for(recipe)
 
     def dream(batch: list[Item]) -> list[Item]:
         began = time.monotonic()

@@ -30,7 +30,7 @@ import ray.train
 from numpy.typing import NDArray
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 
-from raydream.cli import commands
+from raydream import runtime
 from raydream.data import codec
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError
@@ -62,7 +62,7 @@ def fit(
         KeyboardInterrupt: on SIGINT or SIGTERM.
         WorkError: workers died, or the loop raised an error, more than `MAX_DEATHS` times.
     """
-    commands.import_tensorflow_quietly()  # as Ray's trainer is about to do, with its greetings
+    runtime.import_tensorflow()  # as Ray's trainer is about to do, with its greetings
     from ray.train.tensorflow import TensorflowTrainer
 
     trainer = TensorflowTrainer(
@@ -188,15 +188,10 @@ class _Told:
 def strategy() -> Any:
     """TensorFlow's strategy for this worker; to be called before anything else of TensorFlow is used."""
     os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Ray Train sets it; our networks are Keras 3
-    commands.import_tensorflow_quietly()
+    runtime.worker(round(cluster.own_cores()), deterministic=False)
     import tensorflow as tf
 
-    cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
-    tf.config.threading.set_intra_op_parallelism_threads(max(1, round(cores)))
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
-    with commands.quiet_libraries():
+    with runtime.quiet():
         return tf.distribute.MultiWorkerMirroredStrategy()
 
 

@@ -1,15 +1,8 @@
-"""cli: what people type, and what they get: pictures, exit statuses, and one line where something is wrong."""
+"""pictures: dream, replay and scenery, and one line where something is wrong."""
 
-import io
 import os
-import pty
 import re
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -17,142 +10,14 @@ import pytest
 from PIL import Image
 
 import raydream
-from raydream import runtime
-from raydream.cli.app import app, commands
+from raydream import assets, runtime
+from raydream.cli import commands, pictures
+from raydream.cli.app import app
+from raydream.core import engine
 from raydream.data import codec, provenance, storage
-from raydream.data import plan as plans
-from raydream.data.shards import Failure
 from raydream.data.storage import Folder
-from raydream.recipe import Recipe, presets
-from tests.conftest import random_images
-from tests.data.test_dataset import make, plan_of
-
-Cli = Callable[..., tuple[int, str, str]]
-NOT_UTF8 = os.fsdecode(b"caf\xe9.png")
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
-    """Runs the command line in this process: (exit status, stdout, stderr)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            commands.run(app, "raydream", arguments)
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        assert "\x1b" not in out + err
-        assert isinstance(end.value.code, int)
-        return end.value.code, out, err
-
-    return run
-
-
-def network(factor: float = 1.0) -> Any:
-    """Two layers, `low` and `high`, which load faster than the tiny network of the other tests."""
-    import keras
-
-    image = keras.Input((None, None, 3))
-    low = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="low")
-    high = keras.layers.Conv2D(4, 3, padding="same", name="high")
-    model = keras.Model(image, high(low(image)))
-    random = np.random.default_rng(0)
-    model.set_weights([factor * random.normal(0, 0.3, w.shape) for w in model.get_weights()])
-    return model
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    """One octave of two steps on that network."""
-    path = tmp_path_factory.mktemp("network") / "net.keras"
-    network().save(path)
-    return Recipe(backbone=str(path), objective="high", octaves=1, steps=2, tile=96, precision="float32")
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe) -> Path:
-    """The current folder: photographs `cat.jpg` and `dog.png` (60 wide, 40 high), `broken.jpg`, recipe `tiny.yaml`."""
-    monkeypatch.chdir(tmp_path)
-    cat, dog = random_images(40, 60, batch=2)
-    Path("cat.jpg").write_bytes(codec.encode(cat, "jpeg"))
-    Path("dog.png").write_bytes(codec.encode(dog))
-    Path("broken.jpg").write_bytes(b"\xff\xd8\xff" + bytes(50))
-    Path("tiny.yaml").write_text(recipe.dump())
-    return tmp_path
-
-
-def wrong(result: tuple[int, str, str], status: int = commands.USAGE) -> str:
-    """The one line on stderr of a command that wrote nothing to stdout."""
-    code, out, err = result
-    assert (code, out) == (status, "")
-    assert err.count("\n") == 1
-    assert err.endswith("\n")
-    assert err.startswith("raydream: ")
-    return err
-
-
-def listed(folder: Path) -> set[str]:
-    return set(Folder(str(folder)).files())
-
-
-# ---- looking
-
-
-def test_version(cli: Cli) -> None:
-    assert cli("--version") == (0, f"{raydream.__version__}\n", "")
-
-
-def test_help_names_every_command_and_each_ends_with_an_example_that_parses(cli: Cli) -> None:
-    _, out, _ = cli("--help")
-    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
-    assert set(names) == {"dream", "layers", "recipes", "inspect", "gallery", "replay", "scenery"}
-    for name in names:
-        assert name in out
-        code, text, err = cli(name, "--help")
-        assert (code, err) == (0, "")
-        assert f"Example: raydream {name}" in text
-
-
-def test_nothing_asked_is_answered_with_the_help_alone(cli: Cli) -> None:
-    code, out, err = cli()
-    assert code == 2
-    assert "Usage: raydream" in out + err
-    assert "raydream: " not in err
-
-
-def test_recipes_lists_all_with_their_head_comments(cli: Cli) -> None:
-    code, out, err = cli("recipes")
-    assert (code, err) == (0, "")
-    assert out.startswith(f"{presets()[0]}\n")
-    words = " ".join(out.split())
-    for name in presets():
-        assert f"{name} " in words
-    assert "the seed project's recipe to the letter" in words
-
-
-def test_layers_lists_what_can_be_dreamed_of(cli: Cli, tiny_path: str) -> None:
-    code, out, err = cli("layers", tiny_path)
-    assert (code, err) == (0, "")
-    cells = [re.split(r"\s*│\s*", line)[1:-1] for line in out.splitlines() if "│" in line]
-    assert ["low", "8", "2 px", "7 px"] in cells
-    assert {"low", "mix", "high"} <= {row[0] for row in cells}
-    assert not {"input_layer", "conv2d"} & {row[0] for row in cells}
-
-
-def test_layers_takes_urls_and_odd_names(
-    cli: Cli, tiny_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RAYDREAM_CACHE", str(tmp_path / "cache"))
-    data = Path(tiny_path).read_bytes()
-    storage.write("[a/b] [bold]::#.keras", data)  # a [/b] would be an error in rich's markup
-    storage.write("[a/[/b]/net.keras", data)
-    storage.write("memory://cli-layers/net.keras", data)
-    for url in ("[a/b] [bold]::#.keras", "[a/[/b]/net.keras", "memory://cli-layers/net.keras"):
-        code, out, err = cli("layers", url)
-        assert (code, err) == (0, "")
-        assert url in out
-        assert "high" in out
-
+from raydream.recipe import Recipe
+from tests.cli.conftest import Cli, listed, network, wrong
 
 # ---- dreaming
 
@@ -175,7 +40,7 @@ def test_a_broken_photograph_is_said_and_costs_the_others_nothing(cli: Cli, here
     before, after = codec.decode(Path("cat.jpg").read_bytes()), codec.decode(data)
     assert before.shape == after.shape
     backbone = raydream.load_for(recipe)
-    dreamed = raydream.dream(before[None], recipe, backbone, [inside["seed"]])
+    dreamed = engine.dream(before[None], recipe, backbone, [inside["seed"]])
     assert np.array_equal(codec.to_uint8(dreamed[0]), codec.to_uint8(after))
     assert np.abs(after - before).mean() > 0.005
 
@@ -288,7 +153,7 @@ def test_photographs_may_have_any_name(cli: Cli, here: Path) -> None:
         (["--set", "backbone=http://127.0.0.1:1/net.keras"], "cannot be read: Cannot connect"),
         (["--set", f"weights_digest={'f' * 64}"], "are not those of the recipe (ffffffffffff)"),
         (["--recipes", "classic"], "No such option"),
-        (["-o", "x.gif"], "-o x.gif: pictures end in .png, .jpg, .jpeg, .webp"),
+        (["-o", "x.gif"], "x.gif: pictures end in .png, .jpg, .jpeg, .webp"),
         (["-o", f"{'x' * 300}.png"], "File name too long"),
         (["-o", "cat.jpg"], "-o cat.jpg is the photograph itself"),
         (["-o", "../cat.jpg/../{here}/./cat.jpg"], "is the photograph itself"),
@@ -312,7 +177,7 @@ def test_what_is_asked_wrongly_is_one_line_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["."], 2, "Is a directory"),
+        (["."], 2, "raydream: . is a folder: use `raydream dataset . OUT`"),
         (["zzz://x.jpg"], 2, "Protocol not known: zzz"),
         (["http://127.0.0.1:1/x.jpg"], 2, "Cannot connect"),
         (["new\nline.jpg"], 2, "new line.jpg does not exist"),
@@ -334,22 +199,71 @@ def test_a_photograph_that_cannot_be_dreamed_is_one_line_and_nothing_is_written(
     assert listed(here) == before
 
 
+def test_a_dream_never_replaces_another_one_and_o_needs_force_to(cli: Cli, here: Path) -> None:
+    for number in ("", "-2", "-3"):
+        assert cli("dream", "cat.jpg", "-r", "tiny.yaml") == (0, f"cat-dream{number}.png\n", "")
+    first = Path("cat-dream.png").read_bytes()
+    said = wrong(cli("dream", "cat.jpg", "-r", "none.yaml", "-o", "cat-dream.png"))  # before the recipe is read
+    assert said == "raydream: -o cat-dream.png exists: give another name, or --force to overwrite it\n"
+    assert "exists" in wrong(cli("replay", "cat-dream-2.png", "-o", "cat-dream.png"))
+    assert Path("cat-dream.png").read_bytes() == first
+    arguments = ("-r", "tiny.yaml", "--set", "seed=9", "-o", "cat-dream.png", "--force")
+    assert cli("dream", "cat.jpg", *arguments) == (0, "cat-dream.png\n", "")
+    assert Path("cat-dream.png").read_bytes() != first
+    assert listed(here) >= {"cat-dream.png", "cat-dream-2.png", "cat-dream-3.png"}
+    url = "memory://cli-numbers"
+    for number in ("", "-2"):
+        assert cli("dream", "cat.jpg", "-r", "tiny.yaml", "-o", url)[1] == f"{url}/cat-dream{number}.png\n"
+    assert "exists" in wrong(cli("dream", "cat.jpg", "-r", "tiny.yaml", "-o", f"{url}/cat-dream.png"))
+
+
+def test_a_folder_leads_to_the_data_set_command_before_anything_is_loaded(cli: Cli, here: Path) -> None:
+    (here / "photos").mkdir()
+    said = wrong(cli("dream", "cat.jpg", "photos", "-r", "none.yaml"))
+    assert said == "raydream: photos is a folder: use `raydream dataset photos OUT`\n"
+
+
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("image", "folder", "target"),
     [
-        (["bogus"], "No such command 'bogus'"),
-        (["dream"], "Missing argument 'IMAGE...'"),
-        (["--bogus"], "No such option: --bogus"),
-        (["layers", "nothing"], "unknown backbone 'nothing'"),
-        (["layers", "none.keras"], "backbone file none.keras does not exist"),
-        (["scenery", "out", "--count", "0"], "--count"),
-        (["scenery", "out", "--count", "many"], "--count"),
-        (["gallery", "out", "--rows", "0"], "--rows"),
-        (["replay", "none.png"], "dream none.png does not exist"),
+        ("C:\\photos\\cat.jpg", ".", "cat-dream.png"),
+        ("C:\\photos\\cat.jpg", "D:\\dreams", "D:\\dreams\\cat-dream.png"),
+        ("\\\\nas\\photos\\cat.jpg", "dreams", "dreams\\cat-dream.png"),
+        ("https://example.org/a/cat.jpg", "dreams", "dreams\\cat-dream.png"),
+        ("C:\\photos\\cat.jpg", "gs://bucket/dreams", "gs://bucket/dreams/cat-dream.png"),
     ],
 )
-def test_other_commands_asked_wrongly_are_one_line(arguments: list[str], said: str, cli: Cli) -> None:
-    assert said in wrong(cli(*arguments))
+def test_on_windows_paths_have_backslashes(
+    image: str, folder: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (pictures, storage):
+        monkeypatch.setattr(module, "PurePath", PureWindowsPath)
+    monkeypatch.setattr(storage, "exists", lambda path: False)
+    monkeypatch.setattr(storage, "check_writable", lambda path: None)
+    assert pictures._numbered([image], folder) == {image: target}
+
+
+def test_on_windows_a_picture_is_written_where_its_path_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "PurePath", PureWindowsPath)
+    written = []
+    monkeypatch.setattr(Folder, "write", lambda folder, name, data: written.append((folder.url, name)))
+    storage.write("C:\\dreams\\cat.png", b"")
+    assert written == [("C:\\dreams", "cat.png")]
+
+
+def test_a_single_photograph_is_fetched_once(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, read = [], storage.read
+    monkeypatch.setattr(storage, "read", lambda url, what="file": (reads.append(url), read(url, what))[1])
+    assert cli("dream", "cat.jpg", "-r", "tiny.yaml")[0] == 0
+    assert reads.count("cat.jpg") == 1
+
+
+def test_that_a_network_loads_is_said_the_first_time(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network().save("fresh.keras")
+    for said in ("loading fresh.keras\n", ""):
+        with pytest.raises(SystemExit):
+            commands.run(app, "raydream", ["dream", "cat.jpg", "-r", "tiny.yaml", "--set", "backbone=fresh.keras"])
+        assert capsys.readouterr().err == said
 
 
 # ---- replaying
@@ -392,7 +306,7 @@ def test_another_photograph_is_refused(cli: Cli, here: Path, dreamed: str) -> No
 
 def test_another_recipe_gives_another_picture_which_knows_its_own_recipe(cli: Cli, here: Path, dreamed: str) -> None:
     for change in ("steps=3", "seed=8"):
-        code, out, err = cli("replay", dreamed, "--set", change, "-o", "other.png")
+        code, out, err = cli("replay", dreamed, "--set", change, "-o", "other.png", "--force")
         assert (code, err) == (1, "")
         assert re.fullmatch(r"differs by \d+\.\d\d of 255, at most \d+\n", out)
         key, _, value = change.partition("=")
@@ -418,8 +332,10 @@ def test_a_dream_made_again_can_be_kept_and_is_the_same_file(cli: Cli, here: Pat
 def test_another_network_under_the_same_name_is_refused(cli: Cli, here: Path) -> None:
     network().save("net.keras")
     cli("dream", "cat.jpg", "-r", "tiny.yaml", "--set", "backbone=net.keras")
-    network(2.0).save("net.keras")
-    assert "the weights of net.keras" in wrong(cli("replay", "cat-dream.png"))
+    network(-1.0).save("net.keras")
+    assert "names the backbone 'net.keras'" in wrong(cli("replay", "cat-dream.png"))
+    code, out, _ = cli("replay", "cat-dream.png", "--set", "backbone=net.keras")
+    assert (code, out[:7]) == (1, "differs")
 
 
 def test_what_cannot_be_made_again_is_one_line(cli: Cli, here: Path, dreamed: str) -> None:
@@ -437,61 +353,93 @@ def test_what_cannot_be_made_again_is_one_line(cli: Cli, here: Path, dreamed: st
     assert "cannot be written" in wrong(cli("replay", dreamed, "-o", "broken.jpg/x.png"))
 
 
-# ---- data sets
+def hostile(dream: str, **changes: Any) -> str:
+    """A copy of a dream with other values inside."""
+    data = Path(dream).read_bytes()
+    inside: Any = codec.read_metadata(data)
+    inside["recipe"] |= changes.pop("recipe", {})
+    Path("hostile.png").write_bytes(codec.encode(codec.decode(data), metadata=inside | changes))
+    return "hostile.png"
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Folder:
-    return Folder(str(tmp_path / "dreams"))
+@pytest.mark.parametrize("id", ["../secret.jpg", "a/../../secret.jpg", "{here}/secret.jpg"])
+def test_an_id_that_leads_out_of_the_folder_is_not_followed(id: str, cli: Cli, here: Path, dreamed: str) -> None:
+    """Even to a photograph that has the right digest."""
+    (here / "in" / "a").mkdir(parents=True)
+    Path("cat.jpg").rename("secret.jpg")
+    picture = hostile(dreamed, id=id.replace("{here}", str(here)))
+    said = wrong(cli("replay", picture, "--source", "in"))
+    assert "leads out of the folder: name the file with --source" in said
+    assert "leads out of" in wrong(cli("replay", picture))
+    assert cli("replay", picture, "--source", "secret.jpg") == (0, "identical\n", "")
 
 
-def test_inspect_says_how_far_a_data_set_is_and_what_failed(cli: Cli, out: Folder) -> None:
-    ids = [f"{i}.jpg" for i in range(1200)]
-    failures = {id: Failure(id=id, stage="load", error="file is empty") for id in ids[:1150:2]}
-    failures |= {"1.jpg": Failure(id="1.jpg", stage="dream", error="too small")}
-    make(out, plan_of(ids[:1190], ids[1190:]), failures, finish=False)
-    Path(out.url, "_raydream", "marks", "00001.json").unlink()
-    code, text, err = cli("inspect", out.url)
-    assert (code, err) == (0, "")
-    lines = [re.sub(r" +", " ", line).strip() for line in text.splitlines()]
-    assert lines[:3] == ["input photos", "shards 1 of 2 done", "images 614 dreamed of 1,200"]
-    assert '"format": "parquet"' in lines[3]
-    assert lines[4:] == ["failures 576", "575 x load: file is empty", "1 x dream: too small"]
+def test_an_id_that_looks_like_a_home_folder_stays_below_the_folder(
+    cli: Cli, here: Path, dreamed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "home").mkdir()
+    monkeypatch.setenv("HOME", str(here / "home"))
+    Path("cat.jpg").rename("home/secret.jpg")
+    assert "./~/secret.jpg does not exist" in wrong(cli("replay", hostile(dreamed, id="~/secret.jpg")))
 
 
-def test_gallery_writes_the_page_again_with_as_many_rows_as_asked(cli: Cli, out: Folder) -> None:
-    make(out, plan_of([f"{i}.jpg" for i in range(5)], format="webdataset"))
-    page = Path(out.url, "index.html")
-    whole = page.read_bytes()
-    page.unlink()
-    assert cli("gallery", f"{out.url}/", "--rows", "2") == (0, f"{out.url}/index.html\n", "")
-    assert "Showing 2 of 5 dreams" in page.read_text()
-    assert cli("gallery", out.url)[0] == 0
-    assert page.read_bytes() == whole
+def test_an_id_below_a_url_is_no_url_of_its_own(cli: Cli, here: Path, dreamed: str) -> None:
+    storage.write("memory://cli-secret/cat.jpg", Path("cat.jpg").read_bytes())
+    picture = hostile(dreamed, id="x::memory://cli-secret/cat.jpg")
+    assert "leads out of" in wrong(cli("replay", picture, "--source", "memory://cli-replay"))
 
 
-@pytest.mark.parametrize("command", ["inspect", "gallery"])
-def test_a_folder_that_is_no_data_set_is_one_line_and_stays_as_it_is(command: str, cli: Cli, here: Path) -> None:
-    before = listed(here)
-    for url in (".", "none", "cat.jpg", "memory://cli-none", NOT_UTF8):
-        assert "is no data set of raydream: it has no _raydream/plan.json" in wrong(cli(command, url))
-    assert "Protocol not known" in wrong(cli(command, "zzz://x"))
-    assert listed(here) == before
+def test_on_windows_backslashes_and_drives_lead_out_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert provenance._is_below("a\\..\\b.jpg", ".")
+    monkeypatch.setattr(provenance, "PurePath", PureWindowsPath)
+    assert provenance._is_below("a\\b.jpg", ".")
+    for id in ("..\\b.jpg", "a\\..\\..\\b.jpg", "C:\\b.jpg", "C:b.jpg", "\\\\nas\\b.jpg", "\\b.jpg"):
+        assert not provenance._is_below(id, ".")
+    assert provenance._is_remote("\\\\nas\\net.keras")
 
 
-@pytest.mark.parametrize("command", ["inspect", "gallery"])
-def test_a_damaged_data_set_is_one_line(command: str, cli: Cli, out: Folder) -> None:
-    make(out, plan_of(["a.jpg"]))
-    out.write("_raydream/marks/00000.json", b"{")
-    assert "_raydream/marks/00000.json is damaged" in wrong(cli(command, out.url))
-    out.write(plans.PLAN, b"{")
-    assert "_raydream/plan.json is damaged" in wrong(cli(command, out.url))
+@pytest.mark.parametrize(
+    ("key", "names"),
+    [
+        ("backbone", {"backbone": "{url}", "weights": None}),
+        ("weights", {"backbone": "inception_v3", "weights": "{url}"}),
+        ("backbone", {"backbone": "other.keras"}),
+        ("backbone", {"backbone": "none.keras"}),
+    ],
+)
+def test_a_network_that_only_the_picture_names_is_neither_fetched_nor_loaded(
+    key: str, names: dict[str, Any], cli: Cli, here: Path, dreamed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "memory://cli-hostile/net.keras"
+    network(2.0).save("other.keras")
+    storage.write(url, Path("other.keras").read_bytes())
+    names = {name: value and value.replace("{url}", url) for name, value in names.items()}
+    touched: list[str] = []
+    monkeypatch.setattr(assets, "fetch", lambda *given: touched.append("fetched"))
+    monkeypatch.setattr(assets, "load", lambda *given: touched.append("loaded"))
+    said = wrong(cli("replay", hostile(dreamed, recipe=names)))
+    assert f"names the {key} '{names[key]}'" in said
+    assert f"name it with --set {key}=..." in said
+    assert touched == []
 
 
-def test_a_data_set_whose_shard_is_gone_has_no_gallery(cli: Cli, out: Folder) -> None:
-    make(out, plan_of(["a.jpg"]))
-    Path(out.url, "data", "00000.parquet").unlink()
-    assert "00000.parquet" in wrong(cli("gallery", out.url))
+def test_a_network_behind_a_url_is_used_if_it_is_named_or_kept_here_with_its_digest(
+    cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
+) -> None:
+    url = "memory://cli-named/net.keras"
+    storage.write(url, Path(recipe.backbone).read_bytes())
+    monkeypatch.setenv("RAYDREAM_CACHE", str(here / "cache"))
+    assert cli("dream", "cat.jpg", "-r", "tiny.yaml", "--set", f"backbone={url}")[0] == 0
+    asked: list[str] = []
+    version = assets._version
+    monkeypatch.setattr(assets, "_version", lambda url: (asked.append(url), version(url))[1])
+    assert cli("replay", "cat-dream.png", "-o", "again.png") == (0, "identical\n", "")
+    assert asked == []
+    assert Path("again.png").read_bytes() == Path("cat-dream.png").read_bytes()
+    monkeypatch.setenv("RAYDREAM_CACHE", str(here / "empty"))
+    assert "names the backbone" in wrong(cli("replay", "cat-dream.png"))
+    assert cli("replay", "cat-dream.png", "--set", f"backbone={url}") == (0, "identical\n", "")
+    assert asked == [url]
 
 
 # ---- scenery
@@ -511,88 +459,3 @@ def test_scenery_paints_as_many_pictures_as_asked_in_class_folders_the_same_ones
 
 def test_scenery_that_cannot_be_written_is_one_line(cli: Cli, here: Path) -> None:
     assert "cat.jpg" in wrong(cli("scenery", "cat.jpg/x", "--count", "1"))
-
-
-# ---- in a process of its own
-
-
-def started(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "raydream", *arguments]
-    return subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def test_libraries_add_nothing_to_what_is_printed(here: Path) -> None:
-    Path("dog.png").rename(NOT_UTF8)
-    arguments = ("dream", "broken.jpg", "cat.jpg", NOT_UTF8, "-r", "tiny.yaml", "-o", "out")
-    with started(*arguments, PYTHONIOENCODING="utf-8") as process:
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert out == b"out/cat-dream.png\nout/caf\xe9-dream.png\n"
-    assert err.count(b"\n") == 1
-    assert err.startswith(b"raydream: broken.jpg: ")
-
-
-def test_interrupting_ends_quietly_with_130_and_no_half_picture(here: Path) -> None:
-    with started("scenery", "many", "--count", "100000") as process:
-        deadline = time.monotonic() + 30
-        while not listed(here / "many") and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == commands.INTERRUPTED
-    assert b"Traceback" not in err
-    for name in listed(here / "many"):
-        codec.decode((here / "many" / name).read_bytes())
-
-
-COLOURS = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
-
-
-def help_on_terminal(**environment: str) -> str:
-    """What `--help` shows on a terminal."""
-    main, sub = pty.openpty()
-    command = [sys.executable, "-m", "raydream", "--help"]
-    environment = {**os.environ, "TERM": "xterm-256color", **environment}
-    with subprocess.Popen(command, env=environment, stdin=sub, stdout=sub, stderr=sub) as process:
-        os.close(sub)
-        seen = b""
-        try:
-            while piece := os.read(main, 65536):
-                seen += piece
-        except OSError:  # how a terminal ends on Linux
-            pass
-    os.close(main)
-    assert process.returncode == 0
-    return seen.decode()
-
-
-def test_no_color_is_respected_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    assert COLOURS.search(help_on_terminal())
-    plain = help_on_terminal(NO_COLOR="1")
-    assert "dream" in plain
-    assert not COLOURS.search(plain)
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize("no_color", [None, "1"])
-def test_on_a_terminal_a_bar_moves_and_names_are_shown_as_they_are(
-    no_color: str | None, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("NO_COLOR", "TERM", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    if no_color:
-        monkeypatch.setenv("NO_COLOR", no_color)
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    Path("cat.jpg").rename("[bold]cat.jpg")
-    with pytest.raises(SystemExit) as end:
-        commands.run(app, "raydream", ["dream", "[bold]cat.jpg", "-r", "tiny.yaml"])
-    assert end.value.code == 0
-    assert "[bold]cat.jpg  octave 1/1 60x40" in terminal.getvalue()
-    assert "\x1b[" in terminal.getvalue()
-    assert bool(COLOURS.search(terminal.getvalue())) == (no_color is None)

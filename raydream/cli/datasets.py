@@ -1,0 +1,46 @@
+"""Commands about data sets: inspect, gallery."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def inspect(output: Annotated[str, typer.Argument(help="Folder or URL of a data set.")]) -> None:
+    """Say what a data set holds, how far it is, and what failed."""
+    from collections import Counter
+
+    from raydream.data import plan as plans
+    from raydream.data import summary
+    from raydream.data.storage import Folder
+
+    out = Folder(output)
+    plan = plans.stored_plan(out)
+    marks = summary.marks(out)
+    print(f"input      {plan.input}")
+    print(f"shards     {len(marks):,} of {len(plan.shards):,} done")
+    print(f"images     {sum(len(m.rows) for m in marks):,} dreamed of {len(plan.ids):,}")
+    print(f"settings   {json.dumps(plan.settings)}")
+    reasons = Counter((f.stage, f.error) for m in marks for f in m.failures)
+    print(f"failures   {sum(reasons.values()):,}")
+    for (stage, error), count in reasons.most_common(20):
+        print(f"  {count:>6,} x {stage}: {error}")
+
+
+def gallery(
+    output: Annotated[str, typer.Argument(help="Folder or URL of a data set.")],
+    rows: Annotated[int, typer.Option(min=1, help="Most dreams to show, evenly spread.")] = 500,
+) -> None:
+    """Write the gallery page of a data set, finished or not, again."""
+    from raydream.data import plan as plans
+    from raydream.data.storage import Folder
+    from raydream.pages import exhibits
+
+    out = Folder(output)
+    exhibits.write_gallery(out, plans.stored_plan(out), rows)
+    print(f"{output.rstrip('/')}/index.html")
+
+
+COMMANDS = {inspect: "inspect dreams", gallery: "gallery dreams --rows 200"}

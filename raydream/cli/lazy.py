@@ -1,0 +1,82 @@
+"""Commands that run the jobs. A job's module is imported when its command is used, so that `--help` stays fast."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any, get_args
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job on the command line: its module has a Typer `app` with one command, which takes --input and --output."""
+
+    module: str
+    help: str
+    example: str
+
+
+JOBS = {
+    "dataset": Job(
+        "raydream.jobs.dream_dataset",
+        "Dream a folder of photographs into a data set. The same command goes on where it stopped.",
+        "photographs dreams --recipe classic",
+    ),
+    "compress": Job(
+        "raydream.jobs.compress_backbone",
+        "Compress a trained network into a few megabytes for dreaming. The same command goes on where it stopped.",
+        "photographs compressed --through mixed8",
+    ),
+}
+
+
+class Group(TyperGroup):
+    """A group that also has the commands of `JOBS`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of all commands."""
+        return [*super().list_commands(ctx), *JOBS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name, a job's without its module."""
+        if cmd_name in JOBS:
+            return _Placeholder(name=cmd_name, help=JOBS[cmd_name].help)
+        return super().get_command(ctx, cmd_name)
+
+
+class _Placeholder(TyperCommand):
+    """Stands for a job's command in lists; the real one is made when it is called."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        return _command(str(self.name), JOBS[str(self.name)]).make_context(info_name, args, parent=parent, **extra)
+
+
+def _command(name: str, job: Job) -> Any:
+    """A job's command with its --input and --output as arguments IN and OUT."""
+    (registered,) = import_module(job.module).app.registered_commands
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name, epilog=f"Example: raydream {name} {job.example}")(_positional(registered.callback))
+    return typer.main.get_command(app)
+
+
+def _positional(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with its `input` and `output` as arguments for Typer, and not as options."""
+    signature = inspect.signature(function, eval_str=True)
+    parameters = dict(signature.parameters)
+    for name, metavar in {"input": "IN", "output": "OUT"}.items():
+        kind, option = get_args(parameters[name].annotation)
+        argument = Annotated[kind, typer.Argument(metavar=metavar, help=option.help)]  # type: ignore[valid-type]
+        parameters[name] = parameters[name].replace(annotation=argument)
+
+    def call(**values: Any) -> Any:
+        return function(**values)
+
+    call.__doc__ = function.__doc__
+    call.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
+    call.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
+    return call

@@ -1,0 +1,50 @@
+"""Commands about what dreams are made with: layers and recipes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def layers(
+    backbone: Annotated[
+        str, typer.Argument(help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file.")
+    ],
+    weights: Annotated[
+        str | None, typer.Option(help="compact, imagenet or a weights file. Default: as in a recipe.")
+    ] = None,
+) -> None:
+    """List the layers of a backbone that can be dreamed of."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from raydream import assets, runtime
+    from raydream.core.networks import backbones
+
+    runtime.import_tensorflow()
+    table = Table("layer", "channels", "stride", "sees", title=Text(backbone))
+    fetched = weights and assets.fetch(weights, "weights")
+    for name, channels, field in backbones.describe(assets.fetch(backbone, "backbone"), fetched):
+        table.add_row(Text(name), str(channels), f"{field.stride} px", f"{field.width} px")
+    Console().print(table)
+
+
+def recipes() -> None:
+    """List the recipes that come with raydream."""
+    from importlib import resources
+
+    from rich.console import Console
+
+    from raydream.recipe import presets
+
+    console = Console()
+    for name in presets():
+        text = (resources.files("raydream") / "recipes" / f"{name}.yaml").read_text("utf-8")
+        head = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
+        console.print(f"[bold]{name}[/]")
+        console.print(f"  {' '.join(head)}\n", highlight=False, markup=False)
+
+
+COMMANDS = {layers: "layers inception_v3", recipes: "recipes"}

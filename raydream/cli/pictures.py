@@ -1,0 +1,190 @@
+"""Commands that make single pictures: dream, replay, scenery."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from raydream.cli import commands
+from raydream.errors import UsageError
+
+if TYPE_CHECKING:
+    from raydream.api import Dream
+
+_PAINTED = (683, 512)  # pixels: the short side that the presets dream at
+
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the file that -o names.")]
+
+
+def _complete_recipe(start: str) -> list[str]:
+    from raydream.recipe import presets
+
+    return [name for name in presets() if name.startswith(start)]
+
+
+def dream(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Photographs: paths or URLs.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="A picture's name (.png, .jpg, .webp), or a folder.")
+    ] = ".",
+    recipe: Annotated[
+        str, typer.Option("--recipe", "-r", help="A preset or a .yaml file.", autocompletion=_complete_recipe)
+    ] = "classic",
+    set: Set = None,
+    force: Force = False,
+) -> int:
+    """Dream photographs. In a folder, a new dream never replaces an older one: it gets a number.
+
+    A broken photograph is reported and the others are dreamed all the same (exit status 1).
+    """
+    from raydream import api, runtime
+    from raydream.data import storage
+    from raydream.recipe import Recipe
+
+    targets = _targets(images, output, force)
+    asked = Recipe.load(recipe, commands.changes(set or []))
+    # A single photograph that cannot be read shows before the network is loaded.
+    read = {images[0]: storage.read(images[0], what="image")} if len(targets) == 1 else {}
+    resolved, backbone = api.loaded(asked)
+    if asked.precision is None:
+        runtime.suggest_bfloat16(gpu=runtime.has_gpu())
+    failed = 0
+    for source, target in targets.items():
+        try:
+            data = read.get(source) or storage.read(source, what="image")
+            photograph = api.from_bytes(data, storage.split(source)[1])
+            api.dreamed(photograph, resolved, backbone).save(target)
+            print(target)
+        except UsageError as error:
+            print(" ".join(f"raydream: {source}: {error}".split()), file=sys.stderr)
+            failed += 1
+    return commands.FAILED if failed else commands.OK
+
+
+def _targets(images: list[str], output: str, force: bool) -> dict[str, str]:
+    """Photograph -> the picture to write, which is never a photograph, nor a picture that is there already."""
+    for image in images:
+        if "://" not in image and Path(image).is_dir():
+            raise UsageError(f"{image} is a folder: use `raydream dataset {image} OUT`")
+    if _is_folder(output):
+        return _numbered(images, output)
+    if len(images) > 1:
+        raise UsageError(f"-o {output} is one picture for {len(images)} images: name a folder")
+    _check_file(output, images[0], force)
+    return {images[0]: output}
+
+
+def _check_file(output: str, image: str, force: bool) -> None:
+    """UsageError if -o cannot be written, or only with --force."""
+    from raydream import api
+    from raydream.data import storage
+
+    api.picture_format(output)
+    if Path(output).resolve() == Path(image).resolve():
+        raise UsageError(f"-o {output} is the photograph itself")
+    storage.check_writable(output)
+    if not force and storage.exists(output):
+        raise UsageError(f"-o {output} exists: give another name, or --force to overwrite it")
+
+
+def _is_folder(output: str) -> bool:
+    return not PurePath(output).suffix or output.endswith(("/", "\\")) or Path(output).is_dir()
+
+
+def _numbered(images: list[str], folder: str) -> dict[str, str]:
+    """Photograph -> the first free one of `cat-dream.png`, `cat-dream-2.png`... in the folder."""
+    from raydream.data import storage
+
+    storage.check_writable(storage.join(folder, "x.png"))
+    targets: dict[str, str] = {}
+    for image in dict.fromkeys(images):
+        stem = f"{PurePath(storage.split(image)[1]).stem}-dream"
+        names = (f"{stem}{number}.png" for number in ("", *map("-{}".format, range(2, 100_000))))
+        paths = (storage.join(folder, name) if "://" in folder else str(PurePath(folder, name)) for name in names)
+        free = (path for path in paths if path not in targets.values() and not storage.exists(path))
+        targets[image] = next(free)
+    return targets
+
+
+def replay(
+    image: Annotated[str, typer.Argument(help="A dream made by raydream.")],
+    source: Annotated[
+        str | None, typer.Option(help="Its photograph, or the folder it is in. Default: beside the dream.")
+    ] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Write the picture here.")] = None,
+    set: Set = None,
+    force: Force = False,
+) -> int:
+    """Make a dream again from what is inside it and its photograph, and compare (exit status 1 if it differs).
+
+    A network that the picture names by a path or URL is only used if it is on this machine already and has the digest
+    that the picture states; else name it with --set backbone=...
+    """
+    from dataclasses import replace
+
+    from raydream import api
+    from raydream.data import provenance, storage
+    from raydream.recipe import Recipe
+
+    if output:
+        _check_file(output, image, force)
+    data = storage.read(image, what="dream")
+    inside = provenance.found_inside(data, image)
+    changes = commands.changes(set or [])
+    before = api.from_bytes(data, image)
+    photograph = replace(
+        api.from_bytes(provenance.photograph(image, source, inside), inside["id"]), digest=inside["source_sha256"]
+    )
+    resolved, backbone = api.loaded(provenance.checked_recipe(inside, changes, image))
+    seed = resolved.seed_of(inside["id"]) if changes else inside["seed"]
+    dream = api.dreamed(photograph, resolved, backbone, seed=seed)
+    # A copy of the network may have been used: the picture keeps the name that it was given.
+    named = Recipe.parse(inside["recipe"], changes)
+    dream = replace(dream, recipe=resolved.changed(backbone=named.backbone, weights=named.weights))
+    if output:
+        dream.save(output)
+    return _compared(data, before.image, dream)
+
+
+def _compared(data: bytes, before: Any, dream: Dream) -> int:
+    """Says how a dream differs from the picture in `data`, whose pixels are `before`; returns the exit status."""
+    import numpy as np
+
+    from raydream import api
+    from raydream.data import codec
+
+    # What a JPEG or WebP loses, the other must have lost too.
+    format: Any = "png" if data.startswith(b"\x89PNG") else "webp" if data[8:12] == b"WEBP" else "jpeg"
+    again = codec.to_uint8(api.from_bytes(codec.encode(dream.array, format, dream.metadata), dream.id).image)
+    pixels = codec.to_uint8(before)
+    if pixels.shape != again.shape:
+        print(f"differs: {pixels.shape[1]}x{pixels.shape[0]} then, {again.shape[1]}x{again.shape[0]} now")
+        return commands.FAILED
+    apart = np.abs(pixels.astype(int) - again)
+    print("identical" if not apart.any() else f"differs by {apart.mean():.2f} of 255, at most {apart.max()}")
+    return commands.FAILED if apart.any() else commands.OK
+
+
+def scenery(
+    output: Annotated[str, typer.Argument(help="Folder for the pictures.")],
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other pictures.")] = 0,
+) -> None:
+    """Paint skies and landscapes to dream on, in class folders; no photographs needed."""
+    from raydream.data import codec, scenery, storage
+
+    folder = storage.Folder(output)
+    for name, image in scenery.collection(count, seed, *_PAINTED):
+        folder.write(name, codec.encode(image))
+    print(output)
+
+
+COMMANDS = {
+    dream: "dream cat.jpg -o cat-dream.png --recipe classic",
+    replay: "replay cat-dream.png --source cat.jpg",
+    scenery: "scenery landscapes --count 24",
+}

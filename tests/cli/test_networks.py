@@ -1,0 +1,45 @@
+"""networks: layers and recipes."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from raydream.data import storage
+from raydream.recipe import presets
+from tests.cli.conftest import Cli
+
+
+def test_recipes_lists_all_with_their_head_comments(cli: Cli) -> None:
+    code, out, err = cli("recipes")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{presets()[0]}\n")
+    words = " ".join(out.split())
+    for name in presets():
+        assert f"{name} " in words
+    assert "the seed project's recipe to the letter" in words
+
+
+def test_layers_lists_what_can_be_dreamed_of(cli: Cli, tiny_path: str) -> None:
+    code, out, err = cli("layers", tiny_path)
+    assert (code, err) == (0, "")
+    cells = [re.split(r"\s*│\s*", line)[1:-1] for line in out.splitlines() if "│" in line]
+    assert ["low", "8", "2 px", "7 px"] in cells
+    assert {"low", "mix", "high"} <= {row[0] for row in cells}
+    assert not {"input_layer", "conv2d"} & {row[0] for row in cells}
+
+
+def test_layers_takes_urls_and_odd_names(
+    cli: Cli, tiny_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAYDREAM_CACHE", str(tmp_path / "cache"))
+    data = Path(tiny_path).read_bytes()
+    storage.write("[a/b] [bold]::#.keras", data)  # a [/b] would be an error in rich's markup
+    storage.write("[a/[/b]/net.keras", data)
+    storage.write("memory://cli-layers/net.keras", data)
+    for url in ("[a/b] [bold]::#.keras", "[a/[/b]/net.keras", "memory://cli-layers/net.keras"):
+        code, out, err = cli("layers", url)
+        assert (code, err) == (0, "")
+        assert url in out
+        assert "high" in out
