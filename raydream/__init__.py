@@ -29,14 +29,14 @@ if "OMP_NUM_THREADS" in os.environ:
 if TYPE_CHECKING:
     from raydream.core.engine import Step, dream, dream_steps
     from raydream.core.networks.backbones import Backbone, load_backbone, load_for
-    from raydream.core.objectives.terms import Term
+    from raydream.core.objectives import Term
     from raydream.recipe import Recipe
 
 _HOMES = {
     "Backbone": "core.networks.backbones",
     "Recipe": "recipe",
     "Step": "core.engine",
-    "Term": "core.objectives.terms",
+    "Term": "core.objectives",
     "dream": "core.engine",
     "dream_steps": "core.engine",
     "load_backbone": "core.networks.backbones",
