@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from raydream.assets import load_for
     from raydream.core.engine import Step, dream_steps
     from raydream.core.networks.backbones import Backbone, load_backbone
-    from raydream.core.objectives.terms import Term
+    from raydream.core.objectives import Term
     from raydream.recipe import Recipe
 
 _HOMES = {
@@ -30,7 +30,7 @@ _HOMES = {
     "Dream": "api",
     "Recipe": "recipe",
     "Step": "core.engine",
-    "Term": "core.objectives.terms",
+    "Term": "core.objectives",
     "dream": "api",
     "dream_steps": "core.engine",
     "load_backbone": "core.networks.backbones",

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from raydream.core.objectives.terms import Objective, Term
+from raydream.core.objectives import Objective, Term
 from raydream.errors import UsageError, nearest
 from raydream.types import Carry, Pooling, Precision, StepRule, Tiling
 
@@ -60,7 +60,7 @@ class Recipe:
         blend: the source's share at the start of an octave, for carry `blend`.
         steps: steps per octave, or one number for each, smallest first.
         step_size: length of a step in units of the range [-1, 1], per unit of the normalised gradient.
-        step_rule: `std` or `mean_abs`; see `gradients.normalize`.
+        step_rule: `std` or `mean_abs`; see `update.normalize`.
         smoothing: blur of the gradient in pixels, growing within an octave; 0 for none.
         chroma: share of the gradient's colour that is kept: 1 all, 0 leaves the photograph its colours.
         tile: most pixels a side that go through the network at once.

@@ -113,7 +113,7 @@ def landscapes() -> list[np.ndarray]:
 
 @pytest.fixture(scope="session")
 def inception() -> Backbone:
-    """The InceptionV3 that comes along, cut at `mixed3` and `mixed5`."""
+    """The InceptionV3 that ships with the package, cut at `mixed3` and `mixed5`."""
     return load_backbone("inception_v3", ["mixed3", "mixed5"])
 
 

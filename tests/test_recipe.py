@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from raydream.core.objectives.terms import Objective, Term, l2, mean
+from raydream.core.objectives import Objective, Term, l2, mean
 from raydream.errors import UsageError
 from raydream.recipe import Recipe, presets
 

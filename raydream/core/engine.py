@@ -1,26 +1,25 @@
 """The dream loop: gradient ascent of an objective over the octaves of an image.
 
-`dream_steps` is an iterator of `Step` events; progress bars, animations and early stopping are its readers, and
-`dream` is its last image. The engine prints nothing and writes nothing.
+`dream_steps` is an iterator of `Step` events; progress bars, animations and early stopping read it, and `dream`
+returns its last images. The engine prints nothing and writes nothing.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raydream.core import gradients, pyramid, tiles
+from raydream.core import gradients, pyramid
+from raydream.core.memory import tensor_of
 from raydream.core.networks.backbones import Backbone
-from raydream.core.objectives.terms import Objective
+from raydream.core.update import update
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
-from raydream.types import Images, StepRule
+from raydream.types import Images, Size, Tensor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,21 +29,21 @@ class Step:
     Attributes:
         octave, octaves: which octave, from 0 (the smallest), of how many.
         step, steps: which step of this octave, from 0, of how many.
-        size: (height, width) of the octave.
+        size: (height, width) of the octave in pixels.
     """
 
     octave: int
     octaves: int
     step: int
     steps: int
-    size: tuple[int, int]
-    _images: Any
-    _objective: Any
+    size: Size
+    _images: Tensor
+    _objective: Tensor
 
     @property
     def objective(self) -> tuple[float, ...]:
         """Objective of each image just before this step; reading it waits for the device."""
-        return tuple(float(value) for value in self._objective)
+        return tuple(float(value) for value in np.asarray(self._objective))
 
     @property
     def images(self) -> Images:
@@ -64,9 +63,9 @@ class Step:
 
 
 def dream(images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int]) -> Images:
-    """Dreams a batch of images: arguments as `dream_steps`, the result shaped as `images`."""
+    """Dreams a batch of images: arguments as `dream_steps`; returns the dreams, of the shape of `images`."""
     steps = dream_steps(images, recipe, backbone, seeds)
-    del images  # if the caller keeps none either, a large image costs one copy less
+    del images  # see `memory`: saves a copy of a large image, if the caller keeps no reference either
     (last,) = deque(steps, maxlen=1)
     return last.images
 
@@ -75,48 +74,58 @@ def dream_steps(images: Images, recipe: Recipe, backbone: Backbone, seeds: Seque
     """Dreams a batch of images, step by step.
 
     Args:
-        images: (batch, height, width, 3) in [-1, 1]; not to be changed meanwhile. Each image is dreamed on its own:
-            its seed, its roll, its gradient's normalisation; a batch is only a faster way to do the same work.
+        images: (batch, height, width, 3) in [-1, 1]. Each image has its own seed, roll and gradient normalisation, so
+            that a batch is only a faster way to do the same work.
         recipe: what to do.
         backbone: loaded for the recipe's layers.
         seeds: one per image; the same seed gives the same dream.
 
-    Yields:
-        A `Step` per update.
+    Returns:
+        An iterator of `Step` events, one per update; the work is done as it is read.
 
     Raises:
         UsageError: the images are not such an array, or are too small for the backbone.
     """
     _check(images, seeds)
     sizes = usable_sizes(images.shape[1], images.shape[2], recipe, backbone)
-    source = _tensor(images.astype(backbone.dtype, copy=False))
-    del images  # large images: hold no copy longer than it is needed
-    ascend = _ascend(recipe.step_rule, recipe.smoothing, recipe.chroma, backbone.dtype)
+    return _steps(tensor_of(images.astype(backbone.dtype, copy=False)), sizes, recipe, backbone, seeds)
+
+
+def _steps(
+    source: Tensor, sizes: Sequence[Size], recipe: Recipe, backbone: Backbone, seeds: Sequence[int]
+) -> Iterator[Step]:
     randoms = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
     dreams = None
     for octave, size in enumerate(sizes):
-        steps = recipe.steps_of(octave, len(sizes))
         dreams = pyramid.start(source, size, dreams, recipe.carry, recipe.blend)
         if octave == len(sizes) - 1:
-            del source
+            del source  # see `memory`: saves a copy of a large image
+        steps = recipe.steps_of(octave, len(sizes))
         for step in range(steps):
             shifts = [(int(r.integers(size[0])), int(r.integers(size[1]))) for r in randoms]
-            gradient, value = gradient_of(dreams, recipe, backbone, shifts)
-            dreams = ascend(dreams, gradient, recipe.step_size, (step + 1) / steps)
-            del gradient
-            yield Step(octave, len(sizes), step, steps, size, dreams, value)
+            dreams, objective = _ascend(dreams, recipe, backbone, shifts, (step + 1) / steps)
+            yield Step(octave, len(sizes), step, steps, size, dreams, objective)
 
 
-def usable_sizes(height: int, width: int, recipe: Recipe, backbone: Backbone) -> list[tuple[int, int]]:
-    """Sizes of the recipe's octaves, less those so small that a layer has no cell left.
+def _ascend(
+    images: Tensor, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]], progress: float
+) -> tuple[Tensor, Tensor]:
+    """The images after one step, and their objective before it; `progress` is (step + 1) / steps of the octave."""
+    gradient, objective = gradients.gradient_of(images, recipe, backbone, shifts)
+    ascend = update(recipe.step_rule, recipe.smoothing, recipe.chroma, backbone.dtype)
+    return ascend(images, gradient, recipe.step_size, progress), objective
+
+
+def usable_sizes(height: int, width: int, recipe: Recipe, backbone: Backbone) -> list[Size]:
+    """Sizes of the recipe's octaves, without those so small that a layer has no position left.
 
     Raises:
         UsageError: not even the full size is large enough.
     """
     sizes = pyramid.sizes(height, width, recipe.octaves, recipe.octave_scale)
-    usable = [s for s in sizes if all(min(a.cells(n)) for a, n in zip(backbone.axes, s, strict=True))]
+    usable = [s for s in sizes if all(min(a.positions(n)) for a, n in zip(backbone.axes, s, strict=True))]
     if not usable:
-        least = next(n for n in range(1, 4096) if all(min(axis.cells(n)) for axis in backbone.axes))
+        least = next(n for n in range(1, 4096) if all(min(axis.positions(n)) for axis in backbone.axes))
         raise UsageError(
             f"image of {width}x{height} pixels is too small for {backbone.name}: "
             f"these layers need at least {least} pixels a side"
@@ -124,102 +133,14 @@ def usable_sizes(height: int, width: int, recipe: Recipe, backbone: Backbone) ->
     return usable
 
 
-def gradient_of(images: Any, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]]) -> tuple[Any, Any]:
-    """The objective's gradient at (batch, height, width, 3), tile by tile, and its value (batch,).
-
-    The images are rolled by `shifts` before they are cut, and the gradient is rolled back.
-    """
-    _, ascent = _traced(backbone, recipe.objective)
-    pieces, totals = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
-    rolled = tiles.roll(images, shifts)
-    if len(pieces) == 1:
-        gradient, value = ascent(rolled, pieces[0].crops, totals)
-    else:
-        # In a NumPy array: neither reading nor assigning a slice of a tf.Variable goes without a copy of all of it.
-        whole, value = np.zeros(rolled.shape, backbone.dtype), 0.0
-        for piece in pieces:
-            part, part_value = ascent(rolled[piece.window], piece.crops, totals)
-            whole[piece.window] += np.asarray(part)
-            value = value + part_value
-        del rolled
-        gradient = _tensor(whole)
-        del whole
-    return tiles.roll(gradient, [(-rows, -columns) for rows, columns in shifts]), value
-
-
 def measure(images: Images, recipe: Recipe, backbone: Backbone) -> NDArray[np.float64]:
-    """Objective of each image (batch, height, width, 3) as it is, without rolling: shape (batch,).
+    """Objective of each image (batch, height, width, 3) in [-1, 1] as it is, without rolling: shape (batch,).
 
     Raises:
         UsageError: the images are too small for the backbone.
     """
-    import tensorflow as tf
-
     usable_sizes(images.shape[1], images.shape[2], recipe.changed(octaves=1, steps=1), backbone)
-    value, _ = _traced(backbone, recipe.objective)
-    pieces, totals = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
-    windows = (tf.constant(images[piece.window], backbone.dtype) for piece in pieces)
-    parts = [np.asarray(value(window, p.crops, totals), np.float64) for window, p in zip(windows, pieces, strict=True)]
-    return np.asarray(np.sum(parts, axis=0))
-
-
-@lru_cache(maxsize=8)
-def _traced(backbone: Backbone, objective: Objective) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The objective, and its gradient with its value: functions of (tile, crops, totals), one trace for all sizes.
-
-    `crops` are the cells of each layer that count, `totals` the cells of each layer over the whole octave.
-    """
-    import tensorflow as tf
-
-    order = [backbone.layers.index(layer) for layer in objective.layers]
-
-    def value(tile: Any, crops: Any, totals: Any) -> Any:
-        planes = backbone.activations(tile)
-        counted = [planes[i][:, crops[i, 0] : crops[i, 1], crops[i, 2] : crops[i, 3]] for i in order]
-        return objective.value(counted, [totals[i] for i in order])
-
-    def gradient(tile: Any, crops: Any, totals: Any) -> tuple[Any, Any]:
-        with tf.GradientTape() as tape:
-            tape.watch(tile)
-            here = value(tile, crops, totals)
-        return tape.gradient(here, tile), here
-
-    signature = [
-        tf.TensorSpec([None, None, None, 3], backbone.dtype),
-        tf.TensorSpec([len(backbone.layers), 4], tf.int32),
-        tf.TensorSpec([len(backbone.layers)], tf.int32),
-    ]
-    return (
-        tf.function(value, input_signature=signature, autograph=False),
-        tf.function(gradient, input_signature=signature, autograph=False),
-    )
-
-
-@lru_cache(maxsize=8)
-def _ascend(rule: StepRule, smoothing: float, chroma: float, dtype: str) -> Callable[..., Any]:
-    """The traced update: (images, gradient, step size, progress) -> images."""
-    import tensorflow as tf
-
-    plane, number = tf.TensorSpec([None, None, None, 3], dtype), tf.TensorSpec([], dtype)
-
-    def ascend(images: Any, gradient: Any, step_size: Any, progress: Any) -> Any:
-        direction = gradients.condition(gradient, rule, smoothing, chroma, progress)
-        return tf.clip_by_value(images + step_size * direction, -1.0, 1.0)
-
-    signature = [plane, plane, number, number]
-    return tf.function(ascend, input_signature=signature, autograph=False)  # type: ignore[no-any-return]
-
-
-def _tensor(array: Images) -> Any:
-    """A large array as a tensor, for the price of one copy; the array must not change afterwards.
-
-    `tf.convert_to_tensor` makes two, and TensorFlow lets go of an array only when it is given the next one.
-    """
-    import tensorflow as tf
-
-    tensor = tf.raw_ops.Identity(input=array)
-    tf.raw_ops.Identity(input=np.zeros(1))
-    return tensor
+    return gradients.value_of(images, recipe, backbone)
 
 
 def _check(images: Images, seeds: Sequence[int]) -> None:

@@ -1,78 +1,112 @@
-"""What is done to a gradient before it becomes a step: colour, smoothing, normalisation. All act per image."""
+"""The objective and its gradient at the pixels, tile by tile; the only gradient tape of the dreams."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
-from raydream.types import StepRule
+import numpy as np
+from numpy.typing import NDArray
+
+from raydream.core import tiles
+from raydream.core.memory import tensor_of
+from raydream.core.networks.backbones import Backbone
+from raydream.core.objectives import Objective
+from raydream.core.tiles import Tile
+from raydream.recipe import Recipe
+from raydream.types import Images, Tensor
 
 
-def normalize(gradient: Any, rule: StepRule) -> Any:
-    """Divides each gradient (batch, height, width, 3) by its size.
+class Traced(NamedTuple):
+    """Functions of (tile, crops, totals), each with one trace for all sizes and batches.
 
-    `std` divides by the standard deviation (the seed project's rule), `mean_abs` by the mean of the absolute values
-    (Mordvintsev et al., 2015). No epsilon is added: the mean objective's gradient shrinks with the image, and an
-    epsilon would make large images dream less. A gradient of zeros stays zeros.
+    `crops` are the positions of each layer that count (see `tiles.Tile.crops`), `totals` their numbers over the whole
+    octave. `value` gives the tile's share of the objective, `gradient` its gradient at the tile's pixels and the share.
     """
+
+    value: Callable[..., Tensor]
+    gradient: Callable[..., tuple[Tensor, Tensor]]
+
+
+@lru_cache(maxsize=8)
+def traced(backbone: Backbone, objective: Objective) -> Traced:
+    """The objective over a backbone as traced functions of one tile."""
     import tensorflow as tf
 
-    if rule == "mean_abs":
-        size = tf.reduce_mean(tf.abs(gradient), axis=(1, 2, 3), keepdims=True)
-    else:
-        size = tf.math.reduce_std(gradient, axis=(1, 2, 3), keepdims=True)
-    return tf.math.divide_no_nan(gradient, size)
+    order = [backbone.layers.index(layer) for layer in objective.layers]
+
+    def value(tile: Tensor, crops: Tensor, totals: Tensor) -> Tensor:
+        maps = backbone.activations(tile)
+        counted = [maps[i][:, crops[i, 0] : crops[i, 1], crops[i, 2] : crops[i, 3]] for i in order]
+        return objective.value(counted, [totals[i] for i in order])
+
+    def gradient(tile: Tensor, crops: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(tile)
+            share = value(tile, crops, totals)
+        return tape.gradient(share, tile), share
+
+    signature = [
+        tf.TensorSpec([None, None, None, 3], backbone.dtype),
+        tf.TensorSpec([len(backbone.layers), 4], tf.int32),
+        tf.TensorSpec([len(backbone.layers)], tf.int32),
+    ]
+    return Traced(
+        tf.function(value, input_signature=signature, autograph=False),
+        tf.function(gradient, input_signature=signature, autograph=False),
+    )
 
 
-def smooth(gradient: Any, sigma: Any) -> Any:
-    """Mean of three Gaussian blurs, of sigma / 2, sigma and 2 sigma pixels (Hvass Pedersen, 2016).
+def gradient_of(
+    images: Tensor, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]]
+) -> tuple[Tensor, Tensor]:
+    """The objective's gradient at images (batch, height, width, 3), of the same shape, and its value (batch,).
 
-    Unlike the widespread 9 x 9 version the kernel reaches 3 sigma, so the widest Gaussian is not cut off.
+    Each image is rolled by its shift (rows, columns) before it is cut into tiles, and its gradient is rolled back.
     """
-    return (blur(gradient, sigma / 2) + blur(gradient, sigma) + blur(gradient, sigma * 2)) / 3.0
+    gradient, value = _of_rolled(images, recipe, backbone, shifts)
+    return tiles.roll(gradient, [(-rows, -columns) for rows, columns in shifts]), value
 
 
-def blur(images: Any, sigma: Any) -> Any:
-    """Gaussian blur of (batch, height, width, channels); `sigma` in pixels; edges are mirrored."""
+def _of_rolled(
+    images: Tensor, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]]
+) -> tuple[Tensor, Tensor]:
+    """As `gradient_of`, but the gradient stays rolled."""
+    gradient_at = traced(backbone, recipe.objective).gradient
+    parts, totals = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
+    if len(parts) == 1:
+        return gradient_at(tiles.roll(images, shifts), parts[0].crops, totals)
+    whole, value = _summed(tiles.roll(images, shifts), parts, totals, gradient_at)
+    return tensor_of(whole), value
+
+
+def _summed(
+    images: Tensor,
+    parts: Sequence[Tile],
+    totals: Sequence[int],
+    gradient_at: Callable[..., tuple[Tensor, Tensor]],
+) -> tuple[Images, Tensor]:
+    """The gradients of all tiles, each added at its window, and the sum of their shares of the objective."""
+    # A NumPy array: a tf.Variable is copied as a whole to read a slice of it or to add to one.
+    whole = np.zeros(images.shape, images.dtype.as_numpy_dtype)
+    shares = []
+    for tile in parts:
+        gradient, share = gradient_at(images[tile.window], tile.crops, totals)
+        whole[tile.window] += np.asarray(gradient)
+        shares.append(share)
+    return whole, sum(shares[1:], start=shares[0])
+
+
+def value_of(images: Images, recipe: Recipe, backbone: Backbone) -> NDArray[np.float64]:
+    """The objective of each image (batch, height, width, 3) as it is, without rolling: (batch,)."""
     import tensorflow as tf
 
-    sigma = tf.convert_to_tensor(sigma, images.dtype)
-    shape = tf.shape(images)
-    room = tf.minimum(shape[1], shape[2]) - 1
-    radius = tf.minimum(tf.cast(tf.math.ceil(3.0 * sigma), tf.int32), room)
-    offsets = tf.cast(tf.range(-radius, radius + 1), images.dtype)
-    kernel = tf.exp(-0.5 * tf.square(offsets / sigma))
-    kernel = kernel / tf.reduce_sum(kernel)
-    padding = [[0, 0], [radius, radius], [radius, radius], [0, 0]]
-    planes = tf.transpose(tf.pad(images, padding, "REFLECT"), (0, 3, 1, 2))
-    rows, columns = shape[1] + 2 * radius, shape[2] + 2 * radius
-    planes = tf.reshape(planes, (-1, rows, columns, 1))
-    planes = tf.nn.conv2d(planes, kernel[:, None, None, None], 1, "VALID")
-    planes = tf.nn.conv2d(planes, kernel[None, :, None, None], 1, "VALID")
-    planes = tf.reshape(planes, (shape[0], shape[3], shape[1], shape[2]))
-    return tf.transpose(planes, (0, 2, 3, 1))
-
-
-def tint(gradient: Any, chroma: float) -> Any:
-    """Keeps `chroma` of the gradient's colour: 1 all of it, 0 none, so that the photograph keeps its own colours."""
-    import tensorflow as tf
-
-    grey = tf.reduce_mean(gradient, axis=-1, keepdims=True)
-    return grey + chroma * (gradient - grey)
-
-
-def condition(gradient: Any, rule: StepRule, smoothing: float, chroma: float, progress: Any) -> Any:
-    """The gradient as a step of unit size.
-
-    Args:
-        gradient: (batch, height, width, 3).
-        rule: see `normalize`.
-        smoothing: widest sigma in pixels; the blur grows within an octave as 0.5 + smoothing * progress, sharp
-            first, smooth last; 0 for none.
-        chroma: see `tint`.
-        progress: (step + 1) / steps of the octave.
-    """
-    if chroma != 1.0:
-        gradient = tint(gradient, chroma)
-    if smoothing:
-        gradient = smooth(gradient, 0.5 + smoothing * progress)
-    return normalize(gradient, rule)
+    value_at = traced(backbone, recipe.objective).value
+    parts, totals = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
+    windows = (tf.constant(images[tile.window], backbone.dtype) for tile in parts)
+    shares = [
+        np.asarray(value_at(window, tile.crops, totals), np.float64)
+        for window, tile in zip(windows, parts, strict=True)
+    ]
+    return np.asarray(np.sum(shares, axis=0))

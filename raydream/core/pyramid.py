@@ -1,11 +1,12 @@
-"""The image pyramid: sizes of the octaves, resizing, and what crosses from one octave to the next."""
+"""The image pyramid: sizes of the octaves, resizing, and what one octave carries over to the next."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from raydream.types import Carry, Size
+from raydream.types import Carry, Size, Tensor
 
 
 def sizes(height: int, width: int, octaves: int, octave_scale: float) -> list[Size]:
@@ -14,10 +15,10 @@ def sizes(height: int, width: int, octaves: int, octave_scale: float) -> list[Si
     return [(max(1, round(height * r)), max(1, round(width * r))) for r in ratios]
 
 
-def resize(images: Any, size: Size) -> Any:
+def resize(images: Tensor, size: Size) -> Tensor:
     """Resizes (batch, height, width, 3) in float: Lanczos when it shrinks (antialiased), bicubic when it grows.
 
-    Both overshoot the range at edges a little: `start` clips.
+    Both overshoot the range a little at edges; `start` clips.
     """
     import tensorflow as tf
 
@@ -29,7 +30,7 @@ def resize(images: Any, size: Size) -> Any:
     return tf.cast(resized, images.dtype)
 
 
-def start(source: Any, size: Size, dream: Any | None, carry: Carry, blend: float) -> Any:
+def start(source: Tensor, size: Size, dream: Tensor | None, carry: Carry, blend: float) -> Tensor:
     """The image that an octave starts from.
 
     Args:
@@ -37,32 +38,34 @@ def start(source: Any, size: Size, dream: Any | None, carry: Carry, blend: float
         size: of the octave that starts.
         dream: the result of the octave before; None for the first.
         carry: `blend`: `blend * source + (1 - blend) * enlarged dream` (the seed project's); `detail`: the enlarged
-            dream plus what the source lost when it was as small (Mordvintsev et al., 2015).
+            dream plus the detail that the source loses at the dream's size (Mordvintsev et al., 2015).
         blend: the source's share, for `blend`.
     """
     import tensorflow as tf
 
+    shrunk = resize(source, size)
     if dream is None:
-        return tf.clip_by_value(resize(source, size), -1.0, 1.0)
-    here = resize(source, size)
-    if carry == "detail":  # resizing is linear: the enlarged difference is the difference of the enlarged
-        dream = dream - resize(source, (dream.shape[1], dream.shape[2]))
-    share = blend if carry == "blend" else None
-    return _joined(share, source.dtype)(here, dream, size)
+        return tf.clip_by_value(shrunk, -1.0, 1.0)
+    if carry == "blend":
+        return _mix(blend, source.dtype)(shrunk, dream, size)
+    # Resizing is linear: enlarging the difference once gives the difference of the two enlarged images.
+    difference = dream - resize(source, (dream.shape[1], dream.shape[2]))
+    return _mix(None, source.dtype)(shrunk, difference, size)
 
 
 @lru_cache(maxsize=8)
-def _joined(blend: float | None, dtype: Any) -> Any:
-    """Enlarges a dream and mixes it with the source, or adds it where `blend` is None.
+def _mix(blend: float | None, dtype: Any) -> Callable[[Tensor, Tensor, Size], Tensor]:
+    """A traced function that enlarges a dream and mixes it with the source, or adds it where `blend` is None.
 
-    Traced, as TensorFlow then works in place: of a large image each copy counts.
+    Inside a traced function TensorFlow works in place, which saves copies of a large image.
     """
     import tensorflow as tf
 
-    def joined(here: Any, dream: Any, size: Any) -> Any:
+    def mix(source: Tensor, dream: Tensor, size: Tensor) -> Tensor:
         enlarged = tf.cast(tf.image.resize(dream, size, "bicubic"), dtype)
-        image = here + enlarged if blend is None else blend * here + (1.0 - blend) * enlarged
+        image = source + enlarged if blend is None else blend * source + (1.0 - blend) * enlarged
         return tf.clip_by_value(image, -1.0, 1.0)
 
-    plane = tf.TensorSpec([None, None, None, 3], dtype)
-    return tf.function(joined, input_signature=[plane, plane, tf.TensorSpec([2], tf.int32)], autograph=False)
+    images = tf.TensorSpec([None, None, None, 3], dtype)
+    signature = [images, images, tf.TensorSpec([2], tf.int32)]
+    return tf.function(mix, input_signature=signature, autograph=False)

@@ -1,11 +1,11 @@
-"""Cuts an octave into tiles: the pieces that go through the network at once.
+"""Cuts an octave into tiles: the parts that go through the network at once.
 
-Two ways. `roll`: the image is rolled by a random shift before each step and cut into equal pieces, so that
-their borders fall elsewhere every time and never stay. `exact`: each piece is read with a halo as wide as the
-network's receptive field and only the cells that belong to it count, which gives the untiled gradient.
+Two ways. `roll`: the image is rolled by a random shift before each step and cut into equal tiles, so that their
+borders fall elsewhere every time and leave no seams. `exact`: each tile is read with a halo as wide as the network's
+receptive field, and only the positions that belong to the tile count, which gives the untiled gradient.
 
-Either way the cells counted over all tiles are normalised together, so that a pixel's push does not depend on
-the size of its tile.
+Either way the objective is a mean over the positions of all tiles, so the gradient at a pixel does not depend on the
+size of its tile.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any, Protocol
+from typing import Protocol
 
 from raydream.core.networks.geometry import Axis
-from raydream.types import Tiling
+from raydream.types import Tensor, Tiling
 
 
-class Planes(Protocol):
-    """What tiles need to know of a backbone: the geometry of its planes along rows and columns."""
+class HasAxes(Protocol):
+    """What tiles need of a backbone: its geometry along rows and columns."""
 
     @property
     def axes(self) -> tuple[Axis, Axis]: ...
@@ -28,11 +28,11 @@ class Planes(Protocol):
 
 @dataclass(frozen=True)
 class Span:
-    """A tile along one axis: the pixels it reads, and for each layer the cells of them that count."""
+    """A tile along one axis: the pixels it reads, and for each layer the range of its positions that count."""
 
     start: int
     stop: int
-    cells: tuple[tuple[int, int], ...]
+    positions: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -50,70 +50,72 @@ class Tile:
 
     @property
     def crops(self) -> list[list[int]]:
-        """For each layer the cells that count: [top, bottom, left, right]."""
-        return [[*r, *c] for r, c in zip(self.rows.cells, self.columns.cells, strict=True)]
+        """For each layer the positions that count: [top, bottom, left, right]."""
+        return [[*r, *c] for r, c in zip(self.rows.positions, self.columns.positions, strict=True)]
 
 
-def plan(height: int, width: int, tile: int, tiling: Tiling, planes: Planes) -> tuple[list[Tile], list[int]]:
-    """Tiles of an octave, and the number of cells that each layer has over all of them.
+def plan(height: int, width: int, tile: int, tiling: Tiling, backbone: HasAxes) -> tuple[list[Tile], list[int]]:
+    """Tiles of an octave, and the number of positions that count for each layer, over all tiles.
 
     Args:
         height, width: size of the octave in pixels.
-        tile: most pixels a side of a piece (of its core, for `exact`).
+        tile: most pixels a side of a tile (without its halo, for `exact`).
         tiling: `roll` or `exact`.
-        planes: the backbone.
+        backbone: the network that the tiles go through.
     """
     cut = _equal if tiling == "roll" else _exact
-    rows, columns = (cut(size, tile, axis) for size, axis in zip((height, width), planes.axes, strict=True))
-    totals = [r * c for r, c in zip(_counted(rows), _counted(columns), strict=True)]
+    rows, columns = (cut(size, tile, axis) for size, axis in zip((height, width), backbone.axes, strict=True))
+    totals = [r * c for r, c in zip(_counts(rows), _counts(columns), strict=True)]
     return [Tile(r, c) for r, c in product(rows, columns)], totals
 
 
-def _counted(spans: Sequence[Span]) -> list[int]:
-    return [sum(stop - start for start, stop in cells) for cells in zip(*(s.cells for s in spans), strict=True)]
+def _counts(spans: Sequence[Span]) -> list[int]:
+    """For each layer the positions that count, summed over the spans."""
+    return [sum(stop - start for start, stop in layer) for layer in zip(*(s.positions for s in spans), strict=True)]
 
 
 def _cuts(size: int, most: int, multiple: int = 1) -> list[int]:
-    """0 .. size in pieces of at most `most`, equal to within one `multiple`: no slivers."""
+    """Borders 0 .. size of spans of at most `most` pixels, of equal size to within one `multiple`: no slivers."""
     units = -(-size // multiple)
-    pieces = -(-units // (most // multiple))
-    return [*(units * i // pieces * multiple for i in range(pieces)), size]
+    spans = -(-units // (most // multiple))
+    return [*(units * i // spans * multiple for i in range(spans)), size]
 
 
 def _equal(size: int, tile: int, axis: Axis) -> list[Span]:
     cuts = _cuts(size, tile)
-    # A piece so small that a layer has no cell in it would see nothing: take larger ones. The first is the smallest.
-    while len(cuts) > 2 and not all(axis.cells(cuts[1])):
+    # In a span that is too small for a layer to have any position, the gradient would be NaN: take larger spans.
+    # The first span is the smallest.
+    while len(cuts) > 2 and not all(axis.positions(cuts[1])):
         cuts = _cuts(size, -(-size // (len(cuts) - 2)))
-    return [
-        Span(start, stop, tuple((0, cells) for cells in axis.cells(stop - start))) for start, stop in pairwise(cuts)
-    ]
+    return [Span(start, stop, tuple((0, n) for n in axis.positions(stop - start))) for start, stop in pairwise(cuts)]
 
 
 def _exact(size: int, tile: int, axis: Axis) -> list[Span]:
-    fields = axis.fields()
+    stride = max(field.stride for field in axis.fields())
+    return [_with_halo(start, stop, size, axis) for start, stop in pairwise(_cuts(size, max(tile, stride), stride))]
+
+
+def _with_halo(start: int, stop: int, size: int, axis: Axis) -> Span:
+    """The span whose own pixels are start .. stop, with all pixels that its own positions see."""
+    fields, totals = axis.fields(), axis.positions(size)
+    own = [
+        (min(start // field.stride, total), total if stop == size else min(stop // field.stride, total))
+        for field, total in zip(fields, totals, strict=True)
+    ]
+    first = min(a * field.stride + field.first for (a, _), field in zip(own, fields, strict=True))
+    last = max((b - 1) * field.stride + field.last for (_, b), field in zip(own, fields, strict=True))
+    # The span starts at a multiple of the largest stride, and ends at a distance from the image's end that is one,
+    # so that the strides and the padding of "same" layers fall where they do in the whole image.
     stride = max(field.stride for field in fields)
-    totals = axis.cells(size)
-    spans = []
-    for start, stop in pairwise(_cuts(size, max(tile, stride), stride)):
-        own = [
-            (min(start // field.stride, total), total if stop == size else min(stop // field.stride, total))
-            for field, total in zip(fields, totals, strict=True)
-        ]
-        # Windows start at a multiple of the stride and end congruent to the image's end, so that strides and
-        # the padding of "same" layers fall where they do in the whole image.
-        first = min(a * field.stride + field.first for (a, _), field in zip(own, fields, strict=True))
-        last = max((b - 1) * field.stride + field.last for (_, b), field in zip(own, fields, strict=True))
-        low = max(0, first // stride * stride)
-        high = size - max(0, (size - (last + 1)) // stride * stride)
-        cells = tuple(
-            (a - low // field.stride, b - low // field.stride) for (a, b), field in zip(own, fields, strict=True)
-        )
-        spans.append(Span(low, high, cells))
-    return spans
+    low = max(0, first // stride * stride)
+    high = size - max(0, (size - (last + 1)) // stride * stride)
+    positions = tuple(
+        (a - low // field.stride, b - low // field.stride) for (a, b), field in zip(own, fields, strict=True)
+    )
+    return Span(low, high, positions)
 
 
-def roll(images: Any, shifts: Sequence[tuple[int, int]]) -> Any:
+def roll(images: Tensor, shifts: Sequence[tuple[int, int]]) -> Tensor:
     """Rolls each image of a batch (batch, height, width, 3) by its own (rows, columns)."""
     import tensorflow as tf
 

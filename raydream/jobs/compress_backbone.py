@@ -29,12 +29,12 @@ import typer
 from raydream import assets, runtime
 from raydream.cli import commands
 from raydream.cli.progress import Progress
-from raydream.core.networks.compression import Image
 from raydream.core.networks.quantization import Moments
 from raydream.data import codec, storage
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError, nearest
 from raydream.pages import cards
+from raydream.types import Image
 
 if TYPE_CHECKING:
     from raydream.core.networks.loading import Network
@@ -139,14 +139,14 @@ def run(options: Options) -> dict[str, Any]:
         WorkError: the cluster cannot do it.
         KeyboardInterrupt: on SIGINT or SIGTERM; finished shards stay.
     """
-    from raydream.jobs.train import photographs, training
+    from raydream.jobs.train import photographs, settings
 
     options = _prepared(options)
     original = Original(options)
     objectives = _objectives(original)
     found = photographs.Photographs.of(options.input)
     out, shards = Folder(options.output), _shards(options, found)
-    training.check_or_store_settings(options.output, _asked(options, original, found))
+    settings.check_or_store(options.output, _asked(options, original, found))
     todo = [n for n in range(len(shards)) if not out.exists(_name(n))]
     if todo:
         _look(options, shards, todo)
@@ -319,7 +319,7 @@ def _finish(
     options, network = original.options, original.network
     parts = compression.quantized(network, moments, options.bits)
     stem = PurePosixPath(options.backbone).stem
-    last = network.outputs[0]._keras_history.operation.name
+    last = network.layers[-1].name
     data = compact.dump(network, parts, original.name, {"through": last, "bits": options.bits})
     other = compression.restored(network, parts)
     figures: dict[str, Any] = {"bytes": len(data)}

@@ -124,7 +124,7 @@ def sheet(arguments: Any, weights: str) -> Iterator[str]:
 
 
 def published(arguments: Any, weights: str) -> Iterator[str]:
-    """A row of the seed's published dreams, one of each class, and a row of ours from the same images at 30x30 pixels."""
+    """A row of the seed's published dreams, one of each class, above ours from the same images at 30x30 pixels."""
     from raydream.data import codec
     from raydream.recipe import Recipe
 

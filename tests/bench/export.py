@@ -58,14 +58,20 @@ def _photos(count: int) -> Iterator[tuple[str, bytes]]:
 
 def _nodes(model: Any) -> list[Node]:
     """The layers in an order in which each comes after those it reads."""
-    places: dict[int, int] = {}
-    nodes = []
-    for layer in model.operations:
-        node = layer._inbound_nodes[0]
-        inputs = tuple(places[id(tensor)] for tensor in node.input_tensors)
-        places[id(node.output_tensors[0])] = len(nodes)
-        nodes.append(Node(layer.name, type(layer).__name__, inputs, layer.get_config(), layer.get_weights()))
-    return nodes
+    from raydream.core.networks import graph
+
+    uses = graph.nodes(model)
+    places = {layer.name: place for place, (layer, _) in enumerate(uses)}
+    return [
+        Node(
+            name=layer.name,
+            kind=type(layer).__name__,
+            inputs=tuple(places[name] for name in inputs),
+            config=layer.get_config(),
+            weights=layer.get_weights(),
+        )
+        for layer, inputs in uses
+    ]
 
 
 def _probe(model: Any, image: Any) -> tuple[Any, list[Any]]:

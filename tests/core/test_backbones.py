@@ -125,7 +125,7 @@ def test_what_is_not_all_of_an_hdf5_file_is_refused(vgg_files, tmp_path, part):
     path = tmp_path / "half.weights.h5"
     path.write_bytes(Path(vgg_files["block1_pool"]).read_bytes()[:part])
     assert refusal(lambda: load_backbone("vgg16", ["block1_pool"], weights=str(path))) == (
-        f"weights file {path} is not an HDF5 file, or not all of one"
+        f"weights file {path} is not an HDF5 file, or is incomplete"
     )
 
 
@@ -264,7 +264,7 @@ def test_a_missing_keras_file_is_named(tmp_path):
 def test_a_keras_file_that_is_none_or_half_of_one_is_refused(tiny_path, tmp_path, part):
     path = tmp_path / "half.keras"
     path.write_bytes(Path(tiny_path).read_bytes()[:part])
-    assert "is not a .keras file, or not all of one" in refusal(lambda: load_backbone(str(path), ["high"]))
+    assert "is not a .keras file, or is incomplete" in refusal(lambda: load_backbone(str(path), ["high"]))
 
 
 def test_a_zip_of_something_else_is_refused(tmp_path):

@@ -82,7 +82,7 @@ def test_one_made_from_vgg_is_given_images_as_vgg_is(tmp_path):
 def test_half_a_file_is_refused(tmp_path, part):
     path = write(tiny_network(), tmp_path / "tiny.npz", "tiny", "high")
     (tmp_path / "half.npz").write_bytes(Path(path).read_bytes()[:part])
-    assert "is not a compact network, or not all of one" in refusal(lambda: compact.load(str(tmp_path / "half.npz")))
+    assert "is not a compact network, or is incomplete" in refusal(lambda: compact.load(str(tmp_path / "half.npz")))
 
 
 def test_other_files_are_refused(tmp_path):
@@ -93,8 +93,8 @@ def test_other_files_are_refused(tmp_path):
         assert "is not a compact network" in refusal(lambda name=name: compact.load(str(tmp_path / f"{name}.npz")))
     path = write(tiny_network(), tmp_path / "tiny.npz", "tiny", "high")
     message = refusal(lambda: load_backbone("inception_v3", ["mixed3"], weights=path))
-    assert message == f"weights file {path} is of tiny, not of inception_v3"
-    assert "none of vgg16 come along" in refusal(lambda: load_backbone("vgg16", ["block1_pool"], weights="compact"))
+    assert message == f"weights file {path} is for tiny, not for inception_v3"
+    assert "none ship for vgg16" in refusal(lambda: load_backbone("vgg16", ["block1_pool"], weights="compact"))
 
 
 def test_code_in_a_file_is_not_run(tmp_path):

@@ -1,15 +1,18 @@
 """engine: the dream rises, is the same for the same seed, and is not moved by how it is cut or batched."""
 
 import dataclasses
+import weakref
 
 import numpy as np
 import pytest
 
 from raydream.assets import load_for
-from raydream.core import engine, tiles
-from raydream.core.engine import dream, dream_steps, gradient_of, measure, usable_sizes
+from raydream.core import gradients, tiles
+from raydream.core.engine import dream, dream_steps, measure, usable_sizes
+from raydream.core.gradients import gradient_of
 from raydream.core.networks.backbones import load_backbone
-from raydream.core.objectives.terms import l2, mean
+from raydream.core.objectives import l2, mean
+from raydream.core.update import update
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from tests.conftest import random_images
@@ -173,6 +176,25 @@ def test_reading_nothing_does_nothing(tiny_backbone, tiny_recipe):
     steps.close()
 
 
+# ---------------------------------------------------------------- memory
+
+
+def test_the_array_given_is_let_go_when_the_dream_begins(tiny_backbone, tiny_recipe):
+    """A large image would cost a copy more."""
+    images = random_images(60, 60)
+    given = weakref.ref(images)
+    steps = dream_steps(images, tiny_recipe, tiny_backbone, [1])
+    del images
+    next(steps)
+    assert given() is None
+    steps.close()
+
+
+def test_bad_images_are_refused_before_the_first_step(tiny_backbone, tiny_recipe):
+    with pytest.raises(UsageError, match="must be"):
+        dream_steps(np.zeros((8, 8, 3), np.float32), tiny_recipe, tiny_backbone, [1])
+
+
 # ---------------------------------------------------------------- tracing
 
 
@@ -185,10 +207,10 @@ def test_one_trace_for_all_sizes_batches_and_images(tiny_path):
             images = random_images(height, width, batch=batch)
             dream(images, chosen, backbone, list(range(batch)))
             measure(images, chosen, backbone)
-    value, gradient = engine._traced(backbone, recipe.objective)
+    value, gradient = gradients.traced(backbone, recipe.objective)
     assert value.experimental_get_tracing_count() == 1
     assert gradient.experimental_get_tracing_count() == 1
-    ascend = engine._ascend(recipe.step_rule, recipe.smoothing, recipe.chroma, "float32")
+    ascend = update(recipe.step_rule, recipe.smoothing, recipe.chroma, "float32")
     assert ascend.experimental_get_tracing_count() == 1
 
 
@@ -297,7 +319,7 @@ def test_unequal_tiles_push_alike(tiny64):
     small, large = (gradient[0, start + 24 : start + 64, start + 24 : start + 64].numpy() for start in (0, 96))
     assert np.abs(small).max() > 1e-6
     np.testing.assert_allclose(small, large, rtol=1e-9)
-    assert tiny64.axes[0].cells(96)[0] != tiny64.axes[0].cells(97)[0]
+    assert tiny64.axes[0].positions(96)[0] != tiny64.axes[0].positions(97)[0]
 
 
 def test_measure_is_the_objective_of_the_whole_image(tiny64):

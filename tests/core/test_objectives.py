@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from raydream.core.objectives.terms import Objective, Term, l2, mean
+from raydream.core.objectives import Objective, Term, l2, mean
 
 
 def value(objective, planes, cells=None):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from raydream.core import engine, tiles
+from raydream.core import gradients, tiles
 from raydream.core.networks.backbones import load_backbone
-from raydream.core.objectives.terms import l2, mean
+from raydream.core.objectives import l2, mean
 from raydream.recipe import Recipe
 from tests.conftest import TINY_LAYERS, random_images
 
@@ -16,7 +16,7 @@ OBJECTIVES = {
 
 
 def untiled(images, objective, backbone):
-    """The objective's gradient and value in one piece, written down without the tiles' book-keeping."""
+    """The objective's gradient and value in one piece, without tiles."""
     import tensorflow as tf
 
     images = tf.constant(images, backbone.dtype)
@@ -35,12 +35,12 @@ def exact(images, objective, backbone, tile):
     """The same, tile by tile; `tile` may be smaller than recipes allow."""
     import tensorflow as tf
 
-    _, ascent = engine._traced(backbone, objective)
-    pieces, totals = tiles.plan(images.shape[1], images.shape[2], tile, "exact", backbone)
+    _, ascent = gradients.traced(backbone, objective)
+    parts, totals = tiles.plan(images.shape[1], images.shape[2], tile, "exact", backbone)
     gradient, value = np.zeros(images.shape, backbone.dtype), 0.0
-    for piece in pieces:
-        part, part_value = ascent(tf.constant(images[piece.window], backbone.dtype), piece.crops, totals)
-        gradient[piece.window] += part.numpy()
+    for part in parts:
+        found, part_value = ascent(tf.constant(images[part.window], backbone.dtype), part.crops, totals)
+        gradient[part.window] += found.numpy()
         value = value + part_value.numpy()
     return gradient, value
 
@@ -54,44 +54,44 @@ def error(found, expected):
 
 @pytest.mark.parametrize("size", [1, 95, 96, 97, 191, 192, 193, 500, 1001])
 @pytest.mark.parametrize("multiple", [1, 8, 32])
-def test_pieces_are_equal_and_at_most_the_tile(size, multiple):
+def test_spans_are_equal_and_at_most_the_tile(size, multiple):
     cuts = tiles._cuts(size, 96, multiple)
-    pieces = np.diff(cuts)
+    spans = np.diff(cuts)
     assert (cuts[0], cuts[-1]) == (0, size)
-    assert pieces.max() <= 96
-    assert pieces.max() - pieces.min() <= multiple
+    assert spans.max() <= 96
+    assert spans.max() - spans.min() <= multiple
     assert all(cut % multiple == 0 for cut in cuts[:-1])
 
 
 @pytest.mark.parametrize(("height", "width"), [(96, 96), (97, 250), (200, 96), (301, 333)])
 def test_rolled_tiles_cover_every_pixel_once(tiny_backbone, height, width):
-    pieces, _ = tiles.plan(height, width, 96, "roll", tiny_backbone)
+    parts, _ = tiles.plan(height, width, 96, "roll", tiny_backbone)
     painted = np.zeros((1, height, width, 3), int)
     sides = []
-    for piece in pieces:
-        painted[piece.window] += 1
-        sides.append((piece.rows.stop - piece.rows.start, piece.columns.stop - piece.columns.start))
+    for part in parts:
+        painted[part.window] += 1
+        sides.append((part.rows.stop - part.rows.start, part.columns.stop - part.columns.start))
     assert (painted == 1).all()
     assert np.ptp(sides, axis=0).max() <= 1
     assert np.max(sides) <= 96
 
 
-def test_rolled_tiles_count_the_cells_they_give(tiny_backbone):
-    pieces, totals = tiles.plan(201, 130, 96, "roll", tiny_backbone)
+def test_rolled_tiles_count_the_positions_they_give(tiny_backbone):
+    parts, totals = tiles.plan(201, 130, 96, "roll", tiny_backbone)
     given = np.zeros(3, int)
-    for piece in pieces:
-        planes = tiny_backbone.activations(np.zeros((1, 201, 130, 3), np.float32)[piece.window])
-        assert piece.crops == [[0, p.shape[1], 0, p.shape[2]] for p in planes]
+    for part in parts:
+        planes = tiny_backbone.activations(np.zeros((1, 201, 130, 3), np.float32)[part.window])
+        assert part.crops == [[0, p.shape[1], 0, p.shape[2]] for p in planes]
         given += [p.shape[1] * p.shape[2] for p in planes]
     assert totals == given.tolist()
 
 
-def test_no_piece_is_too_small_to_have_a_cell(inception_like):
-    """Two pieces of 50 pixels would each be too small for a layer that needs 75."""
-    pieces, totals = tiles.plan(100, 310, 96, "roll", inception_like)
+def test_no_tile_is_too_small_to_have_a_position(inception_like):
+    """Two tiles of 50 pixels would each be too small for a layer that needs 75."""
+    parts, totals = tiles.plan(100, 310, 96, "roll", inception_like)
     assert min(totals) > 0
-    assert all(min(b - a for a, b in piece.rows.cells + piece.columns.cells) > 0 for piece in pieces)
-    assert {piece.rows.stop - piece.rows.start for piece in pieces} == {100}
+    assert all(min(b - a for a, b in part.rows.positions + part.columns.positions) > 0 for part in parts)
+    assert {part.rows.stop - part.rows.start for part in parts} == {100}
 
 
 @pytest.fixture(scope="module")
@@ -104,36 +104,36 @@ def inception_like():
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(1, 75, strides=32)(image))
 
-    class Planes:
+    class Backbone:
         axes = Axis(model, 0), Axis(model, 1)
 
-    return Planes()
+    return Backbone()
 
 
 @pytest.mark.parametrize(("height", "width"), [(96, 40), (97, 250), (203, 161)])
 @pytest.mark.parametrize("tile", [8, 33, 96])
-def test_exact_tiles_count_every_cell_once(tiny_backbone, height, width, tile):
-    pieces, totals = tiles.plan(height, width, tile, "exact", tiny_backbone)
+def test_exact_tiles_count_every_position_once(tiny_backbone, height, width, tile):
+    parts, totals = tiles.plan(height, width, tile, "exact", tiny_backbone)
     axes = tiny_backbone.axes
-    planes = list(zip(axes[0].cells(height), axes[1].cells(width), strict=True))
+    planes = list(zip(axes[0].positions(height), axes[1].positions(width), strict=True))
     strides = [field.stride for field in axes[0].fields()]
     assert totals == [rows * columns for rows, columns in planes]
     for layer, (plane, stride) in enumerate(zip(planes, strides, strict=True)):
         painted = np.zeros(plane, int)
-        for piece in pieces:
-            top, bottom, left, right = piece.crops[layer]
-            row, column = piece.rows.start // stride, piece.columns.start // stride
+        for part in parts:
+            top, bottom, left, right = part.crops[layer]
+            row, column = part.rows.start // stride, part.columns.start // stride
             assert min(top, left) >= 0
             painted[row + top : row + bottom, column + left : column + right] += 1
         assert (painted == 1).all()
 
 
 def test_exact_tiles_are_no_larger_than_their_halo_asks_for(tiny_backbone):
-    """A piece's window: its own pixels, the field of view around them, and one stride to fall into place."""
-    pieces, _ = tiles.plan(400, 400, 96, "exact", tiny_backbone)
+    """A tile's window: its own pixels, the receptive field around them, and one stride for alignment."""
+    parts, _ = tiles.plan(400, 400, 96, "exact", tiny_backbone)
     widest = max(field.width for field in tiny_backbone.axes[0].fields())
-    assert len(pieces) == 25
-    assert max(piece.rows.stop - piece.rows.start for piece in pieces) <= 96 + widest + 2 * 8
+    assert len(parts) == 25
+    assert max(part.rows.stop - part.rows.start for part in parts) <= 96 + widest + 2 * 8
 
 
 # ---------------------------------------------------------------- rolling
@@ -177,13 +177,13 @@ def test_exact_tiling_with_one_layer_alone(tiny_path, layer):
 
 
 def test_rolled_tiling_is_another_gradient(tiny64):
-    """What the halo buys: without it the cells at the borders see padding and not their neighbours."""
+    """What the halo buys: without it the positions at the borders see padding and not their neighbours."""
     images = random_images(203, 250).astype(np.float64)
     expected, _ = untiled(images, OBJECTIVES["several strides"], tiny64)
     found = {}
     for tiling in ("roll", "exact"):
         recipe = Recipe(objective=OBJECTIVES["several strides"], tile=96, tiling=tiling)
-        gradient, _ = engine.gradient_of(images, recipe, tiny64, [(0, 0)])
+        gradient, _ = gradients.gradient_of(images, recipe, tiny64, [(0, 0)])
         found[tiling] = error(gradient.numpy(), expected)
     assert found["exact"] <= 1e-9
     assert found["roll"] > 1e-2
@@ -193,7 +193,7 @@ def test_exact_tiling_of_a_rolled_batch(tiny64):
     images = random_images(203, 131, batch=2).astype(np.float64)
     shifts = [(17, 100), (202, 3)]
     recipe = Recipe(objective=OBJECTIVES["several strides"], tile=96, tiling="exact")
-    found, value = engine.gradient_of(images, recipe, tiny64, shifts)
+    found, value = gradients.gradient_of(images, recipe, tiny64, shifts)
     for index, shift in enumerate(shifts):
         rolled = np.roll(images[index], shift, axis=(0, 1))[None]
         expected, expected_value = untiled(rolled, recipe.objective, tiny64)

@@ -21,7 +21,7 @@ def test_the_crop_is_from_anywhere_and_never_too_small() -> None:
     assert crop(ramp[:40, :50], 100, random).shape == (100, 100, 3)
 
 
-def test_each_eighth_is_held_out_and_broken_ones_are_passed_over(tmp_path: Path) -> None:
+def test_every_eighth_is_held_out_and_broken_ones_are_skipped(tmp_path: Path) -> None:
     for number in range(16):
         (tmp_path / f"{number:02}.png").write_bytes(codec.encode(np.zeros((9, 9, 3), np.float32)))
     (tmp_path / "00.png").write_bytes(b"no picture")
@@ -29,7 +29,7 @@ def test_each_eighth_is_held_out_and_broken_ones_are_passed_over(tmp_path: Path)
     assert found.held_out == ["00.png", "08.png"]
     assert len(found.learnt) == 14
     assert [image.shape for image in readable(str(tmp_path), found.held_out, 12, most=5)] == [(12, 12, 3)]
-    with pytest.raises(UsageError, match="not one of 1 images"):
+    with pytest.raises(UsageError, match="none of the 1 images"):
         readable(str(tmp_path), ["00.png"], 12, most=5)
     with pytest.raises(UsageError, match="has 0 images: too few"):
         Photographs.of(str(tmp_path / "none"))

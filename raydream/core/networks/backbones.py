@@ -11,19 +11,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from raydream.core.networks import loading
 from raydream.core.networks.folding import folded
-from raydream.core.networks.geometry import Axis, Field, nodes
-from raydream.core.objectives.terms import Objective
+from raydream.core.networks.geometry import Axis, Field
+from raydream.core.networks.graph import nodes, outputs_of
+from raydream.core.objectives import Objective
 from raydream.errors import UsageError, nearest
 from raydream.recipe import DEFAULT_WEIGHTS
-from raydream.types import Pooling
+from raydream.types import KerasModel, Pooling, Tensor, Weight
 
-MADE_UP = re.compile(r"(conv2d|batch_normalization|activation|concatenate|(max|average)_pooling2d)(_\d+)?")
+# Names that Keras gives to layers without one. They count the layers of the whole process, so they change.
+GENERATED_NAME = re.compile(r"(conv2d|batch_normalization|activation|concatenate|(max|average)_pooling2d)(_\d+)?")
 _VGG = ("vgg16", "vgg19")
 # The mean of ImageNet in the order and range that VGG was trained in (Simonyan & Zisserman, 2015): BGR, 0..255.
 _VGG_MEAN = (103.939, 116.779, 123.68)
@@ -35,17 +36,17 @@ class Backbone:
 
     Attributes:
         name: as the recipe names it.
-        layers: the layers it gives, in this order.
+        layers: the layers whose activations it gives, in this order.
         model: the folded Keras model, whose outputs are those layers.
         values: its weights, in the order of `model.variables`.
-        vgg: whether images must be brought into VGG's own range.
+        vgg: whether images must be converted to the range that VGG was trained on.
         dtype: of images and activations; the network's own is that of `values`.
     """
 
     name: str
     layers: tuple[str, ...]
-    model: Any
-    values: tuple[np.ndarray[Any, Any], ...]
+    model: KerasModel
+    values: tuple[Weight, ...]
     vgg: bool = False
     dtype: str = "float32"
 
@@ -58,7 +59,7 @@ class Backbone:
         """Number of channels of a layer."""
         return int(self.model.outputs[self.layers.index(layer)].shape[-1])
 
-    def activations(self, images: Any) -> list[Any]:
+    def activations(self, images: Tensor) -> list[Tensor]:
         """Activations of `layers` for images (batch, height, width, 3) in [-1, 1]; call it inside a `tf.function`.
 
         The weights enter the traced graph as constants: oneDNN then lays them out once and not at every step,
@@ -71,8 +72,8 @@ class Backbone:
         constants = [tf.constant(value) for value in self.values]
         images = tf.cast(images, self.model.inputs[0].dtype)
         outputs, _ = self.model.stateless_call([], constants, [images], training=False)
-        planes = list(outputs) if len(self.layers) > 1 else [outputs]
-        return [tf.cast(plane, self.dtype) for plane in planes]
+        maps = list(outputs) if len(self.layers) > 1 else [outputs]
+        return [tf.cast(feature_map, self.dtype) for feature_map in maps]
 
 
 def load_backbone(
@@ -88,48 +89,48 @@ def load_backbone(
     Args:
         name: `inception_v3`, `vgg16`, `vgg19`; or the path of a `.keras` file (a functional model that takes images in
             [-1, 1]; put its own preprocessing inside) or of a compact `.npz` file (see `compact`).
-        layers: the layers to give.
-        weights: of a named network: `compact` (inception_v3's, which comes along: its default), `imagenet` (the default
-            of the others: downloaded by Keras and kept), or the path of a weights file, which may end at any block, or
-            of a compact `.npz` file.
+        layers: the layers whose activations are wanted.
+        weights: of a named network: `compact` (inception_v3's default, shipped with this package), `imagenet` (the
+            default of the others: downloaded by Keras and cached), or the path of a weights file, which may end at
+            any block, or of a compact `.npz` file.
         pooling: `average` replaces the network's max pooling, which makes smoother dreams (Gatys et al., 2015).
         dtype: in which the network computes: `float32`, `bfloat16` (images and activations are float32), or `float64`
-            for checks (images and activations, too).
+            for checks (images and activations are float64, too).
 
     Raises:
         UsageError: unknown backbone or layer, weights missing or not fitting; one line that names what is valid.
     """
+    import keras
+
     if weights is None and name in DEFAULT_WEIGHTS:
         weights = DEFAULT_WEIGHTS[name]
     whole, architecture = loading.load(name, weights)
     known = layer_names(whole)
     for layer in layers:
         _require_layer(layer, known, name, weights)
-    import keras
-
-    planes = planes_of(whole)
-    network = keras.Model(whole.inputs, [planes[layer] for layer in layers])
+    outputs = outputs_of(whole)
+    network = keras.Model(whole.inputs, [outputs[layer] for layer in layers])
     _require_plain(network, name)
     outside = "float32" if dtype == "bfloat16" else dtype
     network = folded(network, pooling, outside)
     if dtype != outside:
         network = folded(network, pooling, dtype)
-    values = tuple(variable.numpy() for variable in network.variables)
+    values = tuple(np.asarray(variable) for variable in network.variables)
     return Backbone(name, tuple(layers), network, values, vgg=architecture in _VGG, dtype=outside)
 
 
-def _require_plain(model: Any, name: str) -> None:
-    """A UsageError unless the model is a graph of layers, each used once, on one image: what can be folded."""
+def _require_plain(model: KerasModel, name: str) -> None:
+    """Raises a `UsageError` unless the model is what can be folded: layers on one image, each used once."""
     import keras
 
     if len(model.inputs) != 1 or model.inputs[0].shape[-1] != 3:
         raise UsageError(f"backbone {name!r} does not take one image of 3 channels")
-    uses = Counter(id(node.operation) for nodes in model._nodes_by_depth.values() for node in nodes)
+    uses = Counter(layer.name for layer, _ in nodes(model))
     for part in model.operations:
-        if isinstance(part, keras.Model) or not isinstance(part, keras.Layer) or uses[id(part)] > 1:
+        if isinstance(part, keras.Model) or not isinstance(part, keras.Layer) or uses[part.name] > 1:
             raise UsageError(
                 f"backbone {name!r} must be a flat graph of Keras layers, each used once: "
-                f"{part.name!r} ({type(part).__name__}) is a model, a bare operation or used again"
+                f"{part.name!r} ({type(part).__name__}) is a model, not a layer, or used twice"
             )
 
 
@@ -148,24 +149,15 @@ def _require_layer(layer: str, known: Iterable[str], name: str, weights: str | N
         raise UsageError(f"backbone {name!r} has no layer {layer!r}: {nearest(layer, known)}{more}")
 
 
-def layer_names(model: Any) -> list[str]:
-    """Layers of a Keras model that can be dreamed of: those that give a plane of channels and have a name.
-
-    Names that Keras makes up (`conv2d_7`) count the layers of the whole process, so they name nothing for sure.
-    """
-    planes = planes_of(model)
+def layer_names(model: KerasModel) -> list[str]:
+    """Layers of a Keras model that an objective can name: they give a feature map and have a name of their own."""
     return [
         layer.name
         for layer in model.layers
-        if len(getattr(planes[layer.name], "shape", ())) == 4
+        if len(getattr(layer.output, "shape", ())) == 4
         and type(layer).__name__ != "InputLayer"
-        and not MADE_UP.fullmatch(layer.name)
+        and not GENERATED_NAME.fullmatch(layer.name)
     ]
-
-
-def planes_of(model: Any) -> dict[str, Any]:
-    """Layer -> its output in this model's own graph (a `Sequential` leaves its layers in others, too)."""
-    return {operation.name: node.output_tensors[0] for operation, node in nodes(model)}
 
 
 def channels_of(name: str, weights: str | None = None) -> dict[str, int]:
@@ -174,8 +166,8 @@ def channels_of(name: str, weights: str | None = None) -> dict[str, int]:
     Faster than loading the backbone: nothing is cut or folded.
     """
     model = loading.load(name, weights).model
-    planes = planes_of(model)
-    return {layer: int(planes[layer].shape[-1]) for layer in layer_names(model)}
+    outputs = outputs_of(model)
+    return {layer: int(outputs[layer].shape[-1]) for layer in layer_names(model)}
 
 
 def describe(name: str, weights: str | None = None) -> list[tuple[str, int, Field]]:
@@ -188,9 +180,8 @@ def describe(name: str, weights: str | None = None) -> list[tuple[str, int, Fiel
     if name in DEFAULT_WEIGHTS:
         weights = weights or DEFAULT_WEIGHTS[name]
     model = loading.load(name, None if weights == "imagenet" else weights).model
-    names = layer_names(model)
-    planes = planes_of(model)
-    whole = keras.Model(model.inputs, [planes[layer] for layer in names])
+    names, outputs = layer_names(model), outputs_of(model)
+    whole = keras.Model(model.inputs, [outputs[layer] for layer in names])
     _require_plain(whole, name)
     channels = [int(output.shape[-1]) for output in whole.outputs]
     return list(zip(names, channels, Axis(whole, 1).fields(), strict=True))

@@ -1,12 +1,13 @@
-"""Compact networks: a network and its weights of few bits in one `.npz` file that needs no other.
+"""Compact networks: a network and its quantized weights in one `.npz` file.
 
-    about                JSON as bytes: format, backbone, through, bits, and the network as a Keras configuration
+    about                JSON as bytes: format, backbone, through, bits, and the network as its Keras configuration
     LAYER/codes          int8, shaped as the convolution's kernel
     LAYER/scales         float16 (outputs,): kernel = codes * scales
     LAYER/bias           float32 (outputs,)
     LAYER/0, LAYER/1     float32: the weights of a layer that is not quantized, as Keras orders them
 
-zlib, which `.npz` uses, comes close to the entropy of the codes, so they are not packed. Nothing is pickled.
+The codes take one byte each before compression: zlib, which `.npz` uses, comes close to their entropy, so packing
+them into fewer bits would save nothing. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 
 from raydream.core.networks.quantization import Quantized
 from raydream.errors import UsageError
+from raydream.types import KerasModel, Layer, Weight
 
 _FORMAT = 1
 
@@ -33,32 +35,32 @@ class Compact:
     """A compact network.
 
     Attributes:
-        model: a Keras functional model, its weights back in float32.
-        backbone: the name of the backbone it was made from, as `inception_v3`, or its file's name.
+        model: a functional Keras model with float32 weights.
+        backbone: the backbone it was made from: a name such as `inception_v3`, or the name of a file.
         about: what else the file says: `through` (its last layer) and `bits`.
     """
 
-    model: Any
+    model: KerasModel
     backbone: str
     about: dict[str, Any]
 
 
-def dump(model: Any, quantized: Mapping[str, Quantized], backbone: str, about: Mapping[str, Any]) -> bytes:
+def dump(model: KerasModel, quantized: Mapping[str, Quantized], backbone: str, about: Mapping[str, Any]) -> bytes:
     """The bytes of a compact file; the same for the same arguments.
 
     Args:
-        model: the network, a Keras functional model.
-        quantized: by the names of its convolutions; other layers are kept in float32.
+        model: a functional Keras model.
+        quantized: the weights of its convolutions, by their names; other layers keep theirs in float32.
         backbone, about: see `Compact`.
     """
     network = json.loads(model.to_json())
-    network["config"]["name"] = backbone  # not the one that Keras made up: it counts the models of the whole process
+    network["config"]["name"] = backbone  # Keras numbers its own names over the whole process, so they change
     known = {"format": _FORMAT, "backbone": backbone, **about, "network": network}
     arrays: dict[str, Any] = {"about": np.frombuffer(json.dumps(known).encode(), np.uint8)}
     for layer in model.layers:
         if layer.name in quantized:
             part = quantized[layer.name]
-            arrays[f"{layer.name}/codes"] = part.codes.reshape(layer.kernel.shape)
+            arrays[f"{layer.name}/codes"] = part.codes.reshape(layer.weights[0].shape)
             arrays[f"{layer.name}/scales"] = part.scales
             arrays[f"{layer.name}/bias"] = part.bias
         else:
@@ -69,10 +71,14 @@ def dump(model: Any, quantized: Mapping[str, Quantized], backbone: str, about: M
 
 
 def load(path: str, what: str = "weights") -> Compact:
-    """Reads a compact file, without running code that it may carry.
+    """Reads a compact file; code inside the file is not run.
+
+    Args:
+        path: of the file.
+        what: the file is for, such as `backbone`: the first word of errors.
 
     Raises:
-        UsageError: there is no such file, or it is not such a file, or not all of one.
+        UsageError: there is no such file, or it is no compact network, or is incomplete.
     """
     import keras
 
@@ -82,7 +88,7 @@ def load(path: str, what: str = "weights") -> Compact:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
             if about.pop("format") != _FORMAT:
-                raise UsageError(f"{what} file {path} is of another version of raydream")
+                raise UsageError(f"{what} file {path} has a format that this version of raydream does not read")
             model = keras.saving.deserialize_keras_object(about.pop("network"), safe_mode=True)
             for layer in model.layers:
                 if layer.weights:
@@ -90,11 +96,11 @@ def load(path: str, what: str = "weights") -> Compact:
     except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"{what} file {path} is not a compact network, or not all of one") from error
+        raise UsageError(f"{what} file {path} is not a compact network, or is incomplete") from error
     return Compact(model, about.pop("backbone"), about)
 
 
-def _weights(file: Mapping[str, Any], layer: Any) -> list[Any]:
+def _weights(file: Mapping[str, Any], layer: Layer) -> list[Weight]:
     if f"{layer.name}/codes" not in file:
         return [file[f"{layer.name}/{i}"] for i in range(len(layer.weights))]
     codes, scales, bias = (file[f"{layer.name}/{part}"] for part in ("codes", "scales", "bias"))

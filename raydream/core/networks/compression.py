@@ -1,4 +1,4 @@
-"""Compresses a trained network for dreaming: what its convolutions see, their weights in few bits, what that costs.
+"""Compresses a trained network for dreaming: samples what its convolutions see, quantizes them, measures the loss.
 
 network = plain(model, "mixed8")
 sampler = Sampler(network)
@@ -17,69 +17,73 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raydream.core.networks import quantization
-from raydream.core.networks.backbones import MADE_UP, planes_of
+from raydream.core.networks.backbones import GENERATED_NAME
 from raydream.core.networks.folding import folded
-from raydream.core.networks.geometry import nodes
+from raydream.core.networks.graph import nodes, outputs_of
 from raydream.core.networks.quantization import Moments, Quantized
 from raydream.errors import UsageError, nearest
+from raydream.types import Convolution, FeatureMap, Image, KerasModel, Layer, Tensor, Weight
 
-Image = NDArray[np.float32]
-Method = Callable[[NDArray[np.float32], NDArray[np.float32], int, Moments], Quantized]
+Method = Callable[[Weight, Weight, int, Moments], Quantized]
+Response = tuple[list[FeatureMap], list[FeatureMap]]  # a network's activations, and gradients at the image
 _POSITIONS = 72  # patches of an image for each convolution
 _TOGETHER = 16  # images whose patches are summed in one matrix product
-_FIRST = 2  # convolutions next to the image, which keep 8 bits: they have few weights, and all others rest on them
+_FIRST = 2  # convolutions next to the image keep 8 bits: they have few weights, and their error reaches all others
 
 
-def plain(model: Any, through: str) -> Any:
-    """A copy of a Keras functional model up to a layer, its batch norms folded, all its convolutions with a bias.
+def plain(model: KerasModel, through: str) -> KerasModel:
+    """A copy of a functional Keras model up to a layer, its batch norms folded, all its convolutions with a bias.
 
-    Layers whose names Keras made up are named for their place in the network: Keras counts them over the whole process,
-    and a file must always be the same.
+    Layers whose names Keras generated are named for their place in the network: Keras numbers them over the whole
+    process, and the same network must always give the same file.
 
     Raises:
         UsageError: there is no such layer.
     """
     import keras
 
-    planes = planes_of(model)
-    if through not in planes:
-        raise UsageError(f"{model.name} has no layer {through!r}: {nearest(through, planes)}")
-    network = folded(keras.Model(model.inputs, planes[through]), "max", "float32")
-    made_up = {layer.name: MADE_UP.fullmatch(layer.name) for layer in network.layers}
-    names = {name: f"{found[1]}_{n}" if found else name for n, (name, found) in enumerate(made_up.items())}
+    outputs = outputs_of(model)
+    if through not in outputs:
+        raise UsageError(f"{model.name} has no layer {through!r}: {nearest(through, outputs)}")
+    network = folded(keras.Model(model.inputs, outputs[through]), "max", "float32")
+    generated = {layer.name: GENERATED_NAME.fullmatch(layer.name) for layer in network.layers}
+    names = {name: f"{found[1]}_{n}" if found else name for n, (name, found) in enumerate(generated.items())}
 
-    def clone(layer: Any) -> Any:
+    def clone(layer: Layer) -> Layer:
         bias = {"use_bias": True} if type(layer) is keras.layers.Conv2D else {}
         return type(layer).from_config(layer.get_config() | bias | {"name": names[layer.name]})
 
-    entry = keras.Input((None, None, 3), name="image")
-    copy = keras.models.clone_model(network, input_tensors=[entry], clone_function=clone)
+    image = keras.Input((None, None, 3), name="image")
+    copy = keras.models.clone_model(network, input_tensors=[image], clone_function=clone)
     for layer in network.layers:
         if weights := layer.get_weights():
-            if type(layer) is keras.layers.Conv2D and not layer.use_bias:
-                weights.append(np.zeros(layer.filters, np.float32))
-            copy.get_layer(names[layer.name]).set_weights(weights)
+            target = copy.get_layer(names[layer.name])
+            if len(weights) < len(target.weights):  # a convolution that had no bias
+                weights.append(np.zeros(target.filters, np.float32))
+            target.set_weights(weights)
     return copy
 
 
-def convolutions(network: Any) -> list[Any]:
-    """The layers that are quantized: the convolutions that see all their input's channels."""
+def convolutions(network: KerasModel) -> list[Convolution]:
+    """The layers that are quantized: the convolutions that see all channels of their input."""
     import keras
 
-    return [layer for layer in network.layers if type(layer) is keras.layers.Conv2D and layer.groups == 1]
+    found: list[Any] = [layer for layer in network.layers if type(layer) is keras.layers.Conv2D]
+    return [layer for layer in found if layer.groups == 1]
 
 
 class Sampler:
-    """Looks at what the convolutions of a network see."""
+    """Samples patches of what the convolutions of a network see."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: KerasModel) -> None:
         import keras
         import tensorflow as tf
 
         self._layers = convolutions(network)
-        inputs = {operation.name: node.input_tensors[0] for operation, node in nodes(network) if node.input_tensors}
-        look = keras.Model(network.inputs, [inputs[layer.name] for layer in self._layers])
-        self._look = tf.function(lambda images: look([images], training=False), autograph=False, reduce_retracing=True)
+        outputs = outputs_of(network)
+        inputs = {layer.name: outputs[read[0]] for layer, read in nodes(network) if read}
+        seen = keras.Model(network.inputs, [inputs[layer.name] for layer in self._layers])
+        self._seen = tf.function(lambda images: seen([images], training=False), autograph=False, reduce_retracing=True)
 
     def moments(self, images: Iterable[Image], seeds: Iterable[int]) -> dict[str, Moments]:
         """Moments of the patches at some random positions of each image, for each convolution.
@@ -89,42 +93,48 @@ class Sampler:
             seeds: one for each image.
         """
         found: dict[str, Moments] = {}
-        seen = (self._patches(image, np.random.default_rng(seed)) for image, seed in zip(images, seeds, strict=True))
-        while some := list(islice(seen, _TOGETHER)):
+        sampled = (self._patches(image, np.random.default_rng(seed)) for image, seed in zip(images, seeds, strict=True))
+        while some := list(islice(sampled, _TOGETHER)):
             for layer, *patches in zip(self._layers, *some, strict=True):
                 here = Moments.of(np.concatenate(patches))
                 found[layer.name] = found[layer.name] + here if layer.name in found else here
         return found
 
     def _patches(self, image: Image, random: np.random.Generator) -> list[NDArray[np.float32]]:
-        planes = self._look(image[None])
-        planes = planes if isinstance(planes, list) else [planes]
-        return [_patches(layer, np.asarray(p)[0], random) for layer, p in zip(self._layers, planes, strict=True)]
+        maps = _as_list(self._seen(image[None]))
+        return [_patches(layer, np.asarray(m)[0], random) for layer, m in zip(self._layers, maps, strict=True)]
 
 
-def _patches(layer: Any, plane: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-    """Patches (count, inputs) that a convolution sees at random positions of a plane (rows, columns, channels)."""
+def _patches(layer: Convolution, feature_map: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """Patches (count, inputs) that a convolution sees at random positions of its input (rows, columns, channels)."""
     offsets, starts, padding = [], [], []
     for axis in (0, 1):
-        stride, spread = layer.strides[axis], layer.dilation_rate[axis]
-        reach = (layer.kernel_size[axis] - 1) * spread + 1
-        size = plane.shape[axis]
-        cells = -(-size // stride) if layer.padding == "same" else (size - reach) // stride + 1
-        missing = max(0, (cells - 1) * stride + reach - size)
+        stride, dilation = layer.strides[axis], layer.dilation_rate[axis]
+        reach = (layer.kernel_size[axis] - 1) * dilation + 1
+        size = feature_map.shape[axis]
+        count = -(-size // stride) if layer.padding == "same" else (size - reach) // stride + 1
+        missing = max(0, (count - 1) * stride + reach - size)
         padding.append((missing // 2, missing - missing // 2))
-        offsets.append(spread * np.arange(layer.kernel_size[axis]))
-        starts.append(stride * np.arange(cells))
+        offsets.append(dilation * np.arange(layer.kernel_size[axis]))
+        starts.append(stride * np.arange(count))
     places = random.choice(len(starts[0]) * len(starts[1]), _POSITIONS)
     rows, columns = starts[0][places // len(starts[1])], starts[1][places % len(starts[1])]
-    padded = np.pad(plane, (*padding, (0, 0)))
+    padded = np.pad(feature_map, (*padding, (0, 0)))
     windows = padded[rows[:, None, None] + offsets[0][:, None], columns[:, None, None] + offsets[1]]
     return np.asarray(windows.reshape(len(places), -1))
 
 
 def quantized(
-    network: Any, moments: Mapping[str, Moments], bits: int, method: Method = quantization.gptq
+    network: KerasModel, moments: Mapping[str, Moments], bits: int, method: Method = quantization.gptq
 ) -> dict[str, Quantized]:
-    """The convolutions of a network with weights of so many bits, the first two with 8."""
+    """The weights of a network's convolutions in the given number of bits; those of the first two in 8.
+
+    Args:
+        network: as `plain` returns it.
+        moments: of the patches that each convolution sees, by its name.
+        bits: 2 to 8 a weight.
+        method: `quantization.gptq` or `quantization.nearest`.
+    """
     parts = {}
     for place, layer in enumerate(convolutions(network)):
         kernel, bias = layer.get_weights()
@@ -133,8 +143,8 @@ def quantized(
     return parts
 
 
-def restored(network: Any, parts: Mapping[str, Quantized]) -> Any:
-    """A copy of the network with the quantized weights, back in float32."""
+def restored(network: KerasModel, parts: Mapping[str, Quantized]) -> KerasModel:
+    """A copy of the network that computes with the quantized weights, in float32."""
     import keras
 
     copy = keras.models.clone_model(network)
@@ -148,29 +158,29 @@ def restored(network: Any, parts: Mapping[str, Quantized]) -> Any:
 
 
 def compare(
-    full: Any, other: Any, objectives: Sequence[Sequence[str]], images: Iterable[Image]
+    full: KerasModel, other: KerasModel, objectives: Sequence[Sequence[str]], images: Iterable[Image]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """How far another network's answers to images are from the full one's.
+    """How far another network's activations and gradients are from the full one's.
 
     Args:
         full, other: Keras models with the same layers.
-        objectives: names of layers, of whose means the gradient is compared: the sum over an objective's layers.
+        objectives: each some layers; its gradient is that of the sum of the layers' mean activations.
         images: (height, width, 3) in [-1, 1], of any size.
 
     Returns:
-        By layer the error: a channel's squared error over its square, both over all images; the mean over the
-        channels that are ever active. By objective the mean cosine of the two gradients at the image.
+        Errors by layer: a channel's squared error over its square, both summed over all images; the mean over the
+        channels that are ever active. Cosines by objective: of the two networks' gradients at the image, the mean
+        over the images.
     """
     layers = list(dict.fromkeys(layer for objective in objectives for layer in objective))
     places = [[layers.index(layer) for layer in objective] for objective in objectives]
-    answers = [_answer(network, layers, places) for network in (full, other)]
+    responses = [_response(network, layers, places) for network in (full, other)]
     wrong, whole, cosines = [], [], []
     for image in images:
-        (planes, gradients), (planes2, gradients2) = (answer(image[None]) for answer in answers)
-        pairs = [(np.asarray(a), np.asarray(b)) for a, b in zip(planes, planes2, strict=True)]
-        wrong.append([np.square(a - b).sum((0, 1, 2)) for a, b in pairs])
-        whole.append([np.square(a).sum((0, 1, 2)) for a, _ in pairs])
-        cosines.append([_cosine(np.asarray(a), np.asarray(b)) for a, b in zip(gradients, gradients2, strict=True)])
+        (maps, gradients), (maps2, gradients2) = (response(image) for response in responses)
+        wrong.append([np.square(a - b).sum((0, 1, 2)) for a, b in zip(maps, maps2, strict=True)])
+        whole.append([np.square(a).sum((0, 1, 2)) for a in maps])
+        cosines.append([_cosine(a, b) for a, b in zip(gradients, gradients2, strict=True)])
     errors = {}
     for layer, error, square in zip(layers, _summed(wrong), _summed(whole), strict=True):
         active = square > 1e-6 * square.mean()
@@ -179,28 +189,40 @@ def compare(
     return errors, {"+".join(o): cosine for o, cosine in zip(objectives, means, strict=True)}
 
 
-def _answer(network: Any, layers: Sequence[str], objectives: Sequence[Sequence[int]]) -> Callable[[Any], Any]:
+def _response(
+    network: KerasModel, layers: Sequence[str], objectives: Sequence[Sequence[int]]
+) -> Callable[[Image], Response]:
+    """A function of an image: the activations of the layers, and the gradient of each objective at the image."""
     import keras
     import tensorflow as tf
 
-    planes = planes_of(network)
-    part = keras.Model(network.inputs, [planes[layer] for layer in layers])
+    outputs = outputs_of(network)
+    part = keras.Model(network.inputs, [outputs[layer] for layer in layers])
 
-    def answer(image: Any) -> Any:
+    def respond(images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         with tf.GradientTape(persistent=True) as tape:
-            tape.watch(image)
-            found = part([image], training=False)
-            found = found if isinstance(found, list) else [found]
-            values = [tf.add_n([tf.reduce_mean(found[place]) for place in places]) for places in objectives]
-        return found, [tape.gradient(value, image) for value in values]
+            tape.watch(images)
+            maps = _as_list(part([images], training=False))
+            values = [tf.add_n([tf.reduce_mean(maps[place]) for place in places]) for places in objectives]
+        return maps, [tape.gradient(value, images) for value in values]
 
-    traced: Callable[[Any], Any] = tf.function(answer, autograph=False, reduce_retracing=True)
-    return traced
+    traced = tf.function(respond, autograph=False, reduce_retracing=True)
+
+    def arrays(image: Image) -> Response:
+        maps, gradients = traced(image[None])
+        return [np.asarray(m) for m in maps], [np.asarray(g) for g in gradients]
+
+    return arrays
 
 
-def _summed(rows: Sequence[Sequence[NDArray[Any]]]) -> list[NDArray[Any]]:
+def _as_list(outputs: Tensor | list[Tensor]) -> list[Tensor]:
+    """A Keras model's outputs as a list, also if there is one."""
+    return outputs if isinstance(outputs, list) else [outputs]
+
+
+def _summed(rows: Sequence[Sequence[FeatureMap]]) -> list[FeatureMap]:
     return [np.sum(column, axis=0) for column in zip(*rows, strict=True)]
 
 
-def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def _cosine(a: FeatureMap, b: FeatureMap) -> float:
     return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b) + 1e-30))

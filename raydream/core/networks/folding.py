@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from raydream.core.networks.geometry import nodes
-from raydream.types import Pooling
+from raydream.core.networks.graph import nodes, output_names
+from raydream.types import KerasModel, Layer, Pooling, Tensor, Weight
 
 
-def folded(model: Any, pooling: Pooling, dtype: str) -> Any:
+def folded(model: KerasModel, pooling: Pooling, dtype: str) -> KerasModel:
     """A copy whose batch norms are folded into the convolutions before them, with the pooling and dtype given.
 
     With y = gamma * (w x - mean) / sqrt(variance + epsilon) + beta, the scale goes into w and the rest is a bias.
@@ -20,7 +20,7 @@ def folded(model: Any, pooling: Pooling, dtype: str) -> Any:
     folds = _folds(model)
     norms = {norm.name for norm in folds.values()}
 
-    def clone(layer: Any) -> Any:
+    def clone(layer: Layer) -> Layer:
         config = layer.get_config() | {"dtype": dtype}
         kind = type(layer)
         if pooling == "average" and kind is keras.layers.MaxPooling2D:
@@ -29,11 +29,11 @@ def folded(model: Any, pooling: Pooling, dtype: str) -> Any:
             config["use_bias"] = True
         return kind.from_config(config)
 
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(layer: Any, *args: Tensor, **kwargs: Any) -> Tensor:
         return args[0] if layer.name in norms else layer(*args, **kwargs)
 
-    entry = keras.Input((None, None, 3), dtype=dtype)
-    copy = keras.models.clone_model(model, input_tensors=[entry], clone_function=clone, call_function=call)
+    image = keras.Input((None, None, 3), dtype=dtype)
+    copy = keras.models.clone_model(model, input_tensors=[image], clone_function=clone, call_function=call)
     copy.trainable = False
     for layer in copy.layers:
         if layer.weights:
@@ -43,29 +43,33 @@ def folded(model: Any, pooling: Pooling, dtype: str) -> Any:
     return copy
 
 
-def _folds(model: Any) -> dict[str, Any]:
-    """Convolution name -> the batch norm that is its only reader."""
+def _folds(model: KerasModel) -> dict[str, Layer]:
+    """Convolution name -> the batch norm that is the only reader of its output."""
     import keras
 
-    readers: dict[int, list[Any]] = {}
+    readers: dict[str, list[Layer]] = {}
     graph = nodes(model)
-    for operation, node in graph:
-        for tensor in node.input_tensors:
-            readers.setdefault(id(tensor), []).append(operation)
-    outputs = {id(tensor) for tensor in model.outputs}
+    for layer, inputs in graph:
+        for name in inputs:
+            readers.setdefault(name, []).append(layer)
+    outputs = output_names(model)
     folds = {}
-    for layer, node in graph:
-        if type(layer) is not keras.layers.Conv2D or layer.activation is not keras.activations.linear:
-            continue
-        plane = id(node.output_tensors[0])
-        following = readers.get(plane, [])
-        alone = len(following) == 1 and plane not in outputs
-        if alone and type(following[0]) is keras.layers.BatchNormalization:
-            folds[layer.name] = following[0]
+    for layer, _ in graph:
+        reader = readers.get(layer.name, [])
+        alone = len(reader) == 1 and layer.name not in outputs
+        if alone and _is_linear(layer) and type(reader[0]) is keras.layers.BatchNormalization:
+            folds[layer.name] = reader[0]
     return folds
 
 
-def _fold(convolution: Any, norm: Any) -> list[np.ndarray[Any, Any]]:
+def _is_linear(layer: Any) -> bool:
+    """Whether a layer is a convolution without an activation of its own."""
+    import keras
+
+    return type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.linear
+
+
+def _fold(convolution: Layer, norm: Any) -> list[Weight]:
     kernel, *bias = (np.asarray(w, np.float64) for w in convolution.get_weights())
     scale = 1.0 / np.sqrt(np.asarray(norm.moving_variance, np.float64) + norm.epsilon)
     if norm.gamma is not None:

@@ -1,8 +1,8 @@
-"""How a network's planes of activations lie over the image, one axis at a time.
+"""How a network's feature maps lie over the image, one axis at a time.
 
-Tiles need to know how many cells a layer has for n pixels, and which pixels a cell sees. Both follow from the
-kernels, strides and paddings on the way (Araujo et al., "Computing Receptive Fields of Convolutional Neural
-Networks", Distill 2019); nothing is run.
+Tiles need to know how many positions a layer has for n pixels, and which pixels a position sees. Both follow from
+the kernels, strides and paddings on the way (Araujo et al., "Computing Receptive Fields of Convolutional Neural
+Networks", Distill 2019); the network is not run.
 """
 
 from __future__ import annotations
@@ -11,25 +11,29 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from raydream.core.networks.graph import nodes, output_names
 from raydream.errors import UsageError
+from raydream.types import KerasModel, Layer
 
-# Layers whose output is no plane of cells that each see a fixed window of the image, at a fixed stride.
-_UNPLACED = (
-    "Conv2DTranspose",
-    "UpSampling",
-    "Flatten",
-    "Reshape",
-    "Permute",
-    "Global",
-    "Resizing",
-    "Cropping",
-    "GroupNormalization",
+# The Keras layers that keep positions in place: output position p sees a fixed window of inputs around p * stride.
+# Any other layer may move or mix positions, so it is refused.
+_WINDOWED = ("AveragePooling2D", "Conv2D", "DepthwiseConv2D", "MaxPooling2D", "SeparableConv2D", "ZeroPadding2D")
+_POSITION_BY_POSITION = (
+    *("Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"),
+    *("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"),
+    *("BatchNormalization", "LayerNormalization", "Normalization", "Rescaling", "UnitNormalization"),
+    *("ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "SpatialDropout2D"),
+    *("Dense", "Identity", "InputLayer"),
+)
+_SUPPORTED = (
+    f"{', '.join(_WINDOWED)}, and Keras' layers that work position by position "
+    "(activations, merges, dropout, normalization over channels)"
 )
 
 
 @dataclass(frozen=True)
 class Field:
-    """What the cells of a layer see: cell c depends on pixels c * stride + first .. c * stride + last."""
+    """Receptive field: position p depends on the pixels p * stride + first .. p * stride + last."""
 
     stride: int
     first: int
@@ -43,22 +47,22 @@ class Field:
 
 @dataclass(frozen=True)
 class _Window:
-    """One layer along one axis; `before` and `after` are its padding, in cells of its input."""
+    """One layer along one axis; `before` and `after` are its padding, in positions of its input."""
 
-    inputs: tuple[int, ...]
     kernel: int = 1
     stride: int = 1
     same: bool = False
     before: int = 0
     after: int = 0
 
-    def cells(self, n: int) -> int:
+    def positions(self, n: int) -> int:
         if self.same:
             return -(-n // self.stride)
         return max(0, (n + self.before + self.after - self.kernel) // self.stride + 1)
 
     def field(self, below: Field) -> Field:
-        # "same" pads kernel - stride to kernel - 1 cells, less of them before: when it strides, the size decides.
+        # "same" pads kernel - stride to kernel - 1 positions, about half of them before. The exact number depends
+        # on the input's size if the layer is strided, so the field covers all cases.
         most = (self.kernel - 1) // 2
         least = max(0, self.kernel - self.stride) // 2
         before, fewest = (most, least) if self.same else (self.before, self.before)
@@ -68,52 +72,67 @@ class _Window:
 
 
 class Axis:
-    """The geometry of a Keras functional model along one axis (0: rows, 1: columns)."""
+    """The geometry of a functional Keras model along one axis (0: rows, 1: columns).
 
-    def __init__(self, model: Any, axis: int) -> None:
-        self._nodes: list[_Window] = []
-        places: dict[int, int] = {}
-        for operation, node in nodes(model):
-            inputs = tuple(places[id(t)] for t in node.input_tensors)
-            places[id(node.output_tensors[0])] = len(self._nodes)
-            self._nodes.append(_window(operation, axis, inputs))
-        self._outputs = [places[id(tensor)] for tensor in model.outputs]
-        self.cells = lru_cache(maxsize=4096)(self._cells)
+    Raises:
+        UsageError: the model has a layer that does not keep positions in place.
+    """
 
-    def _cells(self, n: int) -> tuple[int, ...]:
-        """Cells of each output for n pixels; 0 where the layer has none for so few."""
-        counts: list[int] = []
-        for node in self._nodes:
-            below = min((counts[i] for i in node.inputs), default=n)
-            counts.append(node.cells(below) if below else 0)
-        return tuple(counts[i] for i in self._outputs)
+    def __init__(self, model: KerasModel, axis: int) -> None:
+        self._layers = [(layer.name, inputs, _window(layer, axis)) for layer, inputs in nodes(model)]
+        self._outputs = output_names(model)
+        self.positions = lru_cache(maxsize=4096)(self._positions)
+        self.fields = lru_cache(maxsize=1)(self._fields)
 
-    def fields(self) -> tuple[Field, ...]:
+    def _positions(self, n: int) -> tuple[int, ...]:
+        """Number of positions of each output for n pixels; 0 where n pixels are too few for any."""
+        counts: dict[str, int] = {}
+        for name, inputs, window in self._layers:
+            below = min((counts[i] for i in inputs), default=n)
+            counts[name] = window.positions(below) if below else 0
+        return tuple(counts[name] for name in self._outputs)
+
+    def _fields(self) -> tuple[Field, ...]:
         """The receptive field of each output."""
-        fields: list[Field] = []
-        for node in self._nodes:
-            below = [fields[i] for i in node.inputs] or [Field(1, 0, 0)]
+        fields: dict[str, Field] = {}
+        for name, inputs, window in self._layers:
+            below = [fields[i] for i in inputs] or [Field(1, 0, 0)]
             union = Field(below[0].stride, min(f.first for f in below), max(f.last for f in below))
-            fields.append(node.field(union))
-        return tuple(fields[i] for i in self._outputs)
+            fields[name] = window.field(union)
+        return tuple(fields[name] for name in self._outputs)
 
 
-def nodes(model: Any) -> list[tuple[Any, Any]]:
-    """(operation, its node in this model's graph) in the order in which they run; an operation may be in others."""
-    own = {id(node.operation): node for level in model._nodes_by_depth.values() for node in level}
-    return [(operation, own[id(operation)]) for operation in model.operations]
-
-
-def _window(operation: Any, axis: int, inputs: tuple[int, ...]) -> _Window:
-    kind = type(operation).__name__
-    if kind.startswith(_UNPLACED):
-        raise UsageError(f"layer {operation.name!r} ({kind}) has no fixed window on the image: name one before it")
+def _window(layer: Any, axis: int) -> _Window:
+    _require_supported(layer)
+    kind = type(layer).__name__
+    if kind not in _WINDOWED:
+        return _Window()
     if kind == "ZeroPadding2D":
-        before, after = operation.padding[axis]
-        return _Window(inputs, before=before, after=after)
-    size = getattr(operation, "kernel_size", None) or getattr(operation, "pool_size", None)
-    if size is None:
-        return _Window(inputs)
-    dilation = getattr(operation, "dilation_rate", (1, 1))[axis]
+        before, after = layer.padding[axis]
+        return _Window(before=before, after=after)
+    size = getattr(layer, "kernel_size", None) or layer.pool_size
+    dilation = getattr(layer, "dilation_rate", (1, 1))[axis]
     kernel = (size[axis] - 1) * dilation + 1
-    return _Window(inputs, kernel, operation.strides[axis], operation.padding == "same")
+    return _Window(kernel, layer.strides[axis], layer.padding == "same")
+
+
+def _require_supported(layer: Layer) -> None:
+    """Raises a `UsageError` unless the layer is known to keep positions in place."""
+    import keras
+
+    kind = type(layer)
+    known = kind.__name__ in (*_WINDOWED, *_POSITION_BY_POSITION) and kind is getattr(keras.layers, kind.__name__)
+    channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
+    if not (known and channels_last and _only_over_channels(layer)):
+        raise UsageError(
+            f"layer {layer.name!r} ({kind.__name__}) has no fixed window on the image: "
+            f"use a layer before it; supported are {_SUPPORTED}"
+        )
+
+
+def _only_over_channels(layer: Any) -> bool:
+    """Whether a layer that has an axis works along the channels, and shares its weights over all positions."""
+    if type(layer).__name__ == "PReLU":
+        return {1, 2} <= set(layer.shared_axes or ())
+    axis = getattr(layer, "axis", -1)
+    return all(one in (-1, 3) for one in (axis if isinstance(axis, list | tuple) else [axis]))

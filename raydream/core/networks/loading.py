@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import warnings
 import zipfile
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from raydream.core.networks import compact
 from raydream.errors import UsageError, nearest
+from raydream.types import KerasModel
 
-# name -> its name in keras.applications
+# backbone -> its name in keras.applications
 ARCHITECTURES = {"inception_v3": "InceptionV3", "vgg16": "VGG16", "vgg19": "VGG19"}
 # MD5 of the files of ImageNet weights that Keras publishes, without the classifier.
 _IMAGENET_MD5 = {
@@ -25,9 +27,9 @@ _IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 
 class Network(NamedTuple):
-    """A Keras functional model, and the name in `ARCHITECTURES` of what it is, if it is one of those."""
+    """A functional Keras model; `architecture` is its name in `ARCHITECTURES`, if it is one of those."""
 
-    model: Any
+    model: KerasModel
     architecture: str | None
 
 
@@ -74,10 +76,10 @@ def weights_file(name: str, weights: str) -> str:
     return str(path)
 
 
-def _named(name: str, weights: str | None) -> Any:
+def _named(name: str, weights: str | None) -> KerasModel:
     import keras
 
-    build = getattr(keras.applications, ARCHITECTURES[name])
+    build: Callable[..., KerasModel] = getattr(keras.applications, ARCHITECTURES[name])
     if weights is None:
         return build(include_top=False, weights=None)
     weights = weights_file(name, weights)
@@ -85,27 +87,44 @@ def _named(name: str, weights: str | None) -> Any:
         return _with_weights(build(include_top=False, weights=None), Path(weights))
     found = compact.load(weights)
     if found.backbone != name:
-        raise UsageError(f"weights file {weights} is of {found.backbone}, not of {name}")
+        raise UsageError(f"weights file {weights} is for {found.backbone}, not for {name}")
     return found.model
 
 
-def load_keras(path: str, what: str) -> Any:
-    """A functional Keras model from a `.keras` file, without running code that the file may carry.
+def load_keras(path: str, what: str) -> KerasModel:
+    """A functional Keras model from a `.keras` file; code inside the file is not run.
+
+    Args:
+        path: of the file.
+        what: the file is for, such as `backbone`: the first word of errors.
 
     Raises:
-        UsageError: there is no such file, or it is no such model; `what` is what it was to be.
+        UsageError: there is no such file, or Keras cannot load it.
     """
     import keras
 
     if not Path(path).is_file():
         raise UsageError(f"{what} file {path} does not exist")
     if not zipfile.is_zipfile(path):
-        raise UsageError(f"{what} file {path} is not a .keras file, or not all of one")
+        raise UsageError(f"{what} file {path} is not a .keras file, or is incomplete")
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        return keras.Model(model.inputs, model.outputs)
+        return _functional(model)
     except (ValueError, TypeError, OSError, KeyError, AttributeError) as error:
         raise UsageError(f"{what} file {path} cannot be loaded: {_first_line(error)}") from error
+
+
+def _functional(model: KerasModel) -> KerasModel:
+    """The same network as a functional model whose layers are in no other graph."""
+    import keras
+
+    whole = keras.Model(model.inputs, model.outputs)
+    if not isinstance(model, keras.Sequential):
+        return whole
+    # A `Sequential` builds its graph anew with each layer it gets, so `layer.output` may belong to another graph.
+    copy = keras.models.clone_model(whole)
+    copy.set_weights(whole.get_weights())
+    return copy
 
 
 def _downloaded(name: str) -> str:
@@ -120,31 +139,16 @@ def _downloaded(name: str) -> str:
         raise UsageError(
             f"the ImageNet weights of {name} could not be downloaded ({_first_line(error)}): "
             "set RAYDREAM_WEIGHTS (inception_v3) or weights: to a weights file, "
-            "or dream with backbone: inception_v3 and weights: compact, which need none"
+            "or use backbone: inception_v3 with weights: compact, which needs no download"
         ) from error
     return str(found)
 
 
-def _with_weights(model: Any, path: Path) -> Any:
-    """The model with the file's weights, cut where the file ends if it ends early."""
-    import h5py
-    import keras
-
+def _with_weights(model: KerasModel, path: Path) -> KerasModel:
+    """The model with the file's weights; cut where the file ends, if it holds only the first blocks."""
     if not path.is_file():
         raise UsageError(f"weights file {path} does not exist")
-    try:
-        with h5py.File(path) as file:
-            legacy = "layer_names" in file.attrs
-            layers = file.get("layers") or file.get("_layer_checkpoint_dependencies") or {}
-            count = sum(1 for group in layers.values() if len(group.get("vars", ())))
-    except OSError as error:
-        raise UsageError(f"weights file {path} is not an HDF5 file, or not all of one") from error
-    except AttributeError as error:
-        raise UsageError(f"weights file {path} does not fit {model.name}: it has no layers") from error
-    ends = [layer for layer in model.layers if type(layer).__name__ in ("Concatenate", "MaxPooling2D")]
-    cuts = (keras.Model(model.inputs, end.output) for end in reversed([] if legacy else ends))
-    fitting = (cut for cut in cuts if sum(1 for layer in cut.layers if layer.weights) == count)
-    chosen = next(fitting, model)
+    chosen = _cut_like(path, model)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # Keras warns at length before it raises
@@ -153,6 +157,32 @@ def _with_weights(model: Any, path: Path) -> Any:
         reason = _first_line(error).split(" Example error message")[0]
         raise UsageError(f"weights file {path} does not fit {model.name}: {reason}") from error
     return chosen
+
+
+def _cut_like(path: Path, model: KerasModel) -> KerasModel:
+    """The part of a model up to the block that has as many layers with weights as the file."""
+    import keras
+
+    count = _layers_in(path, model.name)
+    ends = [layer for layer in model.layers if type(layer).__name__ in ("Concatenate", "MaxPooling2D")]
+    cuts = (keras.Model(model.inputs, end.output) for end in reversed(ends if count else []))
+    return next((cut for cut in cuts if sum(1 for layer in cut.layers if layer.weights) == count), model)
+
+
+def _layers_in(path: Path, name: str) -> int:
+    """How many layers a weights file has weights for; 0 for Keras' older format, which holds whole networks only."""
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            if "layer_names" in file.attrs:
+                return 0
+            layers = file.get("layers") or file.get("_layer_checkpoint_dependencies") or {}
+            return sum(1 for group in layers.values() if len(group.get("vars", ())))
+    except OSError as error:
+        raise UsageError(f"weights file {path} is not an HDF5 file, or is incomplete") from error
+    except AttributeError as error:
+        raise UsageError(f"weights file {path} does not fit {name}: it has no layers") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -1,10 +1,10 @@
-"""GPTQ for convolutions: weights of few bits that answer to real images as the full ones do. NumPy arrays in and out.
+"""GPTQ for convolutions: quantized weights with nearly the same outputs on real images. NumPy arrays in and out.
 
 A convolution is a matrix product of patches: `patch @ weights + bias`, with weights (inputs, outputs) and
-inputs = kernel height * kernel width * channels. Rounding each weight to the nearest of 2^bits levels changes the
+inputs = kernel height * kernel width * channels. Rounding each weight to the nearest of 2^bits - 1 levels changes the
 products. GPTQ (Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers",
-2022) rounds the inputs one after the other and lets those still to come make up for the error, as well as the
-second moments of real patches allow.
+2022) rounds the weights of one input after the other. After each it adjusts the weights that are not yet rounded, so
+that the error of the products is smallest for patches with the given second moments.
 
 Three things differ from the paper. The moments are centred, and the mean of the error goes into the bias. The inputs
 are taken in the order of falling variance (the paper's code has this as an option). The scale of an output channel may
@@ -19,19 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-_BLOCK = 64  # inputs whose errors are passed on together
-_CLIPS = np.linspace(0.5, 1.0, 26)  # largest level over an output's largest weight
-_MOST_CODE = 127  # codes are int8
+_BLOCK = 64  # inputs after which the errors are passed on to all later inputs
+_CLIPS = np.linspace(0.5, 1.0, 26)  # candidates for the largest level, as a share of an output's largest weight
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Sums over the patches that a convolution sees: what GPTQ needs to know of the data. They add up with `+`.
+    """Sums over the patches that a convolution sees: all that GPTQ needs of the data. `+` adds them up.
 
     Attributes:
-        count: patches.
-        total: (inputs,) their sum.
-        square: (inputs, inputs) the sum of their outer products.
+        count: number of patches.
+        total: (inputs,) sum of the patches.
+        square: (inputs, inputs) sum of their outer products.
     """
 
     count: int
@@ -40,7 +39,7 @@ class Moments:
 
     @classmethod
     def of(cls, patches: NDArray[np.floating]) -> Moments:
-        """Those of patches (count, inputs)."""
+        """The moments of patches (count, inputs)."""
         wide = patches.astype(np.float64)
         return cls(len(wide), wide.sum(0), wide.T @ wide)
 
@@ -61,7 +60,7 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """Weights as `codes * scales`: codes int8 (inputs, outputs), scales float16 (outputs,); and biases (outputs,)."""
+    """Weights as `codes * scales`: codes (inputs, outputs), one scale for each output; and a bias for each output."""
 
     codes: NDArray[np.int8]
     scales: NDArray[np.float16]
@@ -69,14 +68,14 @@ class Quantized:
 
     @property
     def weights(self) -> NDArray[np.float32]:
-        """(inputs, outputs)."""
+        """(inputs, outputs), in float32."""
         return self.codes.astype(np.float32) * self.scales.astype(np.float32)
 
 
 def nearest(
     weights: NDArray[np.floating], bias: NDArray[np.floating], bits: int, moments: Moments | None = None
 ) -> Quantized:
-    """Weights rounded to the nearest level: what GPTQ is measured against. As `gptq`, but moments are not used."""
+    """Weights rounded to the nearest level: the baseline for GPTQ. Arguments as `gptq`; the moments are not used."""
     wide = weights.astype(np.float64)
     scales = _scales(wide, bits)
     codes = _rounded(wide, scales.astype(np.float64), bits)
@@ -86,14 +85,14 @@ def nearest(
 def gptq(
     weights: NDArray[np.floating], bias: NDArray[np.floating], bits: int, moments: Moments, damping: float = 0.01
 ) -> Quantized:
-    """Weights of few bits whose products with the patches are near those of the full ones.
+    """Quantized weights whose products with the patches are close to those of the full weights.
 
     Args:
         weights: (inputs, outputs).
         bias: (outputs,).
         bits: 2 to 8 a weight.
-        moments: of the patches that the weights will meet.
-        damping: added to the diagonal of the covariance, as a share of its mean: the less data, the more.
+        moments: of the patches that the convolution sees.
+        damping: added to the diagonal of the covariance, as a share of its mean; few patches need more of it.
 
     Raises:
         ValueError: bits out of range, or arrays that do not fit together.
@@ -110,9 +109,9 @@ def gptq(
 
 
 def _scales(weights: Floats, bits: int) -> NDArray[np.float16]:
-    """For each output, the distance of its levels, of those that clip a little, with the least squared error."""
+    """For each output the distance between levels: of the candidates, the one with the least squared error."""
     most = 2 ** (bits - 1) - 1
-    largest = np.maximum(np.abs(weights).max(0), 1e-4)  # float16 holds no much smaller scales
+    largest = np.maximum(np.abs(weights).max(0), 1e-4)  # float16 has no much smaller scales
     candidates = (largest * _CLIPS[:, None] / most).astype(np.float16)
     errors = [np.square(weights - _rounded(weights, s, bits) * s).sum(0) for s in candidates.astype(np.float64)]
     best: NDArray[np.float16] = np.take_along_axis(candidates, np.argmin(errors, axis=0)[None], 0)[0]
@@ -125,18 +124,17 @@ def _rounded(weights: Floats, scales: Floats, bits: int) -> Floats:
 
 
 def _damped(covariance: Floats, damping: float) -> Floats:
-    """The covariance, made invertible; inputs that are always the same get the mean variance."""
-    variances = np.diag(covariance)
-    usual = float(variances.mean()) or 1.0
-    return covariance + damping * usual * np.eye(len(covariance))
+    """The covariance with a damped diagonal, so that it can be inverted even where inputs never change."""
+    mean_variance = float(np.diag(covariance).mean()) or 1.0
+    return covariance + damping * mean_variance * np.eye(len(covariance))
 
 
 def _coded(weights: Floats, scales: Floats, bits: int, hessian: Floats) -> Floats:
-    """The paper's algorithm 1: codes (inputs, outputs), the inputs of largest variance first."""
+    """Algorithm 1 of the paper: codes (inputs, outputs); the inputs of largest variance are rounded first."""
     order = np.argsort(-np.diag(hessian), kind="stable")
     left = weights[order]
     codes = np.empty_like(left)
-    # Upper triangular: row i says how the inputs after i make up for an error at i.
+    # Upper triangular: row i says how the weights of the inputs after i are adjusted for an error at i.
     factor = np.linalg.cholesky(np.linalg.inv(hessian[np.ix_(order, order)])).T
     for start in range(0, len(left), _BLOCK):
         block = slice(start, min(start + _BLOCK, len(left)))

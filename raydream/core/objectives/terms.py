@@ -1,30 +1,28 @@
-"""What a dream amplifies: a weighted sum of terms over activations, as plain data.
-
-`mean("mixed3") + 0.5 * l2("mixed5", channels=(7, 12))` is an `Objective`: frozen, hashable, and the same thing in
-a recipe's YAML. Terms add up cell by cell, so an octave's objective is the sum of its tiles' parts.
-"""
+"""Objectives and their terms. A term is a sum over positions, so an octave's objective is the sum over its tiles."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+
+from raydream.types import Tensor
 
 Kind = Literal["mean", "l2"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One summand: `weight` times the mean of an activation plane, or of its squares.
+    """One term of an objective: `weight` times the mean of a layer's activations, or of their squares.
 
     Attributes:
         layer: name of a layer of the backbone.
         kind: `mean` raises weak and strong features alike (the seed project's objective); `l2`, the mean of the
             squares, makes the strong ones stronger (Mordvintsev et al., 2015).
-        channels: channels of the layer to look at; all of them if not given.
-        weight: factor; negative to suppress.
+        channels: channels of the layer that count, from 0; all of them if None.
+        weight: factor; a negative one suppresses the features.
     """
 
     layer: str
@@ -32,12 +30,12 @@ class Term:
     channels: tuple[int, ...] | None = None
     weight: float = 1.0
 
-    def value(self, activations: Any, cells: Any) -> Any:
-        """This term's part for the cells given, of an octave that has `cells` cells in all.
+    def value(self, activations: Tensor, positions: Tensor | int) -> Tensor:
+        """This term's share of an octave's objective, from the activations of one tile.
 
         Args:
-            activations: tensor (batch, rows, columns, channels) of this term's layer.
-            cells: number of cells (rows x columns) of the whole octave at this layer.
+            activations: (batch, rows, columns, channels) of this term's layer.
+            positions: number of positions (rows x columns) that the layer has over the whole octave.
 
         Returns:
             Tensor (batch,).
@@ -48,13 +46,14 @@ class Term:
             activations = tf.gather(activations, self.channels, axis=-1)
         if self.kind == "l2":
             activations = tf.square(activations)
-        per_cell = tf.reduce_mean(activations, axis=-1)
-        return self.weight * tf.reduce_sum(per_cell, axis=(1, 2)) / tf.cast(cells, per_cell.dtype)
+        per_position = tf.reduce_mean(activations, axis=-1)
+        total = tf.reduce_sum(per_position, axis=(1, 2))
+        return self.weight * total / tf.cast(positions, total.dtype)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A sum of terms. `+` joins objectives, `*` scales them; both give new ones."""
+    """A sum of terms. `+` joins objectives, `*` scales them; both return new ones."""
 
     terms: tuple[Term, ...] = field(default=())
 
@@ -68,13 +67,13 @@ class Objective:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers looked at, each once, in the order of their first term."""
+        """The layers of the terms, each once, in the order of their first term."""
         return tuple(dict.fromkeys(term.layer for term in self.terms))
 
-    def value(self, activations: Sequence[Any], cells: Sequence[Any] | Any) -> Any:
-        """Sum of the terms; `activations` and `cells` in the order of `layers`. Returns a tensor (batch,)."""
+    def value(self, activations: Sequence[Tensor], positions: Sequence[Tensor | int]) -> Tensor:
+        """Sum of the terms' values; `activations` and `positions` in the order of `layers`. Returns (batch,)."""
         at = {layer: index for index, layer in enumerate(self.layers)}
-        values = [t.value(activations[at[t.layer]], cells[at[t.layer]]) for t in self.terms]
+        values = [t.value(activations[at[t.layer]], positions[at[t.layer]]) for t in self.terms]
         return sum(values[1:], start=values[0])
 
 

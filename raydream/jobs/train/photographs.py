@@ -1,4 +1,4 @@
-"""The photographs that a training job learns from, and those it does not: read through Ray Data, cropped at random."""
+"""The photographs of a training job, learnt from or held out: read through Ray Data, cropped at random."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ from raydream.data import codec
 from raydream.data import plan as plans
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
+from raydream.types import Image
 
-HELD_OUT = 8  # each so many-th photograph is never learnt from: what is shown and measured is made of these
-SHARD = "photographs"
-
-Image = NDArray[np.float32]
+HELD_OUT = 8  # every eighth photograph is held out: for validation and for the pictures that are shown
+SHARD = "photographs"  # name of the Ray Data set, for `fit` and `crops`
 
 
 @dataclass(frozen=True)
 class Photographs:
-    """The photographs of a folder, by name: `learnt` from, or `held_out`; `digest` is of all names."""
+    """The photographs of a folder.
+
+    Attributes:
+        source: the folder's path or URL.
+        learnt: names of those to learn from.
+        held_out: names of the others.
+        digest: SHA-256 of all names, as hexadecimal.
+    """
 
     source: str
     learnt: list[str]
@@ -35,16 +41,16 @@ class Photographs:
 
     @classmethod
     def of(cls, source: str) -> Photographs:
-        """Those of a folder's path or URL; UsageError if there are too few to hold any out."""
+        """The photographs in a folder; a `UsageError` if there are fewer than `HELD_OUT`."""
         names, _ = plans.images_among(Folder(source).files(), codec.IMAGE_ENDINGS)
         learnt = [name for index, name in enumerate(names) if index % HELD_OUT]
         if len(names) < HELD_OUT:
-            raise UsageError(f"input {source} has {len(names)} images: too few, {HELD_OUT} are the least")
+            raise UsageError(f"input {source} has {len(names)} images: too few, at least {HELD_OUT} are needed")
         digest = hashlib.sha256("\n".join(names).encode("utf-8", "backslashreplace")).hexdigest()
         return cls(source, learnt, names[::HELD_OUT], digest)
 
     def dataset(self, most: int, blocks: int) -> Any:
-        """A Ray data set of those to learn from, in `blocks` or more blocks, their short side at most `most` pixels."""
+        """A Ray Data set of those to learn from, their short side at most `most` pixels, in `blocks` or more blocks."""
         rows = [{"name": name} for name in self.learnt]
         blocks = min(len(rows), max(blocks, len(rows) // 16))
         return ray.data.from_items(rows, override_num_blocks=blocks).flat_map(
@@ -53,7 +59,7 @@ class Photographs:
 
 
 def _read(row: dict[str, Any], source: str, most: int) -> list[dict[str, Any]]:
-    """The photograph that a row names, encoded; nothing if it cannot be read."""
+    """The photograph that a row names, encoded as JPEG; no row if it cannot be read."""
     try:
         image = codec.decode(Folder(source).read(row["name"]))
     except (codec.UnreadableImage, OSError):
@@ -62,29 +68,32 @@ def _read(row: dict[str, Any], source: str, most: int) -> list[dict[str, Any]]:
 
 
 def crops(side: int, random: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
-    """Crops (side, side, 3) of this worker's part of the photographs, for ever; to be called in a training worker.
+    """An endless stream of crops (side, side, 3) of this worker's part of the photographs; call it in a worker.
 
-    The photographs are kept in memory, encoded: a stream from Ray Data that is hardly ever read takes half a core to
-    wait, and workers that use theirs unevenly would wait for each other.
+    The photographs stay in memory, encoded. A stream from Ray Data would take half a core just to wait for its
+    reader, and workers that read theirs at different speeds would wait for each other.
+
+    Raises:
+        UsageError: this worker got no photograph that can be read.
     """
     shard = ray.train.get_dataset_shard(SHARD)
     photographs = [row["photograph"] for row in shard.iter_rows()]
     if not photographs:
-        raise UsageError("a worker got no photograph that can be read: give more photographs, or take fewer workers")
+        raise UsageError("a worker got no photograph that can be read: add photographs, or use fewer workers")
     while True:
         for index in random.permutation(len(photographs)):
             yield crop(codec.decode(photographs[index]), side, random)
 
 
 def crop(image: Image, side: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """A square from anywhere in the image, after it was shrunk by up to a half (or enlarged, if it must be)."""
+    """A random square (side, side, 3) of the image, which is first shrunk by up to half (or enlarged, if too small)."""
     image = codec.fit(image, max(side, round(min(image.shape[:2]) * random.uniform(0.5, 1.0))))
     top, left = (int(random.integers(0, length - side + 1)) for length in image.shape[:2])
     return codec.to_uint8(image[top : top + side, left : left + side])
 
 
 def readable(source: str, names: Sequence[str], side: int, most: int) -> list[Image]:
-    """The first `most` of the named photographs that can be read, squashed to (side, side, 3).
+    """The first `most` of the named photographs that can be read, resized to (side, side, 3) whatever their shape.
 
     Raises:
         UsageError: none can be read.
@@ -98,5 +107,5 @@ def readable(source: str, names: Sequence[str], side: int, most: int) -> list[Im
         except (codec.UnreadableImage, OSError):
             continue
     if not images:
-        raise UsageError(f"input {source}: not one of {len(names)} images, from {names[0]} on, can be read")
+        raise UsageError(f"input {source}: none of the {len(names)} images from {names[0]} on can be read")
     return images

@@ -1,12 +1,12 @@
-"""metrics: seams are seen where they are, and tiled dreams have none."""
+"""seams: they are found where they are, and tiled dreams have none."""
 
 import numpy as np
 import pytest
 
-from raydream.core import engine, gradients
+from raydream.core import gradients, update
 from raydream.core.engine import dream
-from raydream.core.metrics import seam_score
 from raydream.recipe import Recipe
+from tests.seams import seam_score
 
 
 def noise(height=64, width=80, seed=0):
@@ -98,8 +98,8 @@ def borders(side, tile):
 def unrolled(images, recipe, backbone):
     """The same ascent of the full size with its tile borders always in the same place: how seams come about."""
     for _ in range(recipe.steps):
-        gradient, _ = engine.gradient_of(images, recipe, backbone, [(0, 0)])
-        step = gradients.normalize(gradient, recipe.step_rule).numpy()
+        gradient, _ = gradients.gradient_of(images, recipe, backbone, [(0, 0)])
+        step = update.normalize(gradient, recipe.step_rule).numpy()
         images = np.clip(images + recipe.step_size * step, -1.0, 1.0)
     return images
 

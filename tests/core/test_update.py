@@ -1,9 +1,9 @@
-"""gradients: normalising, blurring and colour, against NumPy and per image."""
+"""update: normalising, blurring and colour, against NumPy and per image."""
 
 import numpy as np
 import pytest
 
-from raydream.core import gradients
+from raydream.core import update
 
 
 def random(height=12, width=17, batch=2, seed=0):
@@ -32,14 +32,14 @@ def blurred(images, sigma):
 
 def test_std_divides_each_gradient_by_its_own_deviation():
     gradient = random()
-    found = gradients.normalize(gradient, "std").numpy()
+    found = update.normalize(gradient, "std").numpy()
     np.testing.assert_allclose(found, gradient / gradient.std(axis=(1, 2, 3), keepdims=True), rtol=1e-12)
     np.testing.assert_allclose(found.std(axis=(1, 2, 3)), 1.0, rtol=1e-12)
 
 
 def test_mean_abs_divides_each_gradient_by_its_own_mean():
     gradient = random()
-    found = gradients.normalize(gradient, "mean_abs").numpy()
+    found = update.normalize(gradient, "mean_abs").numpy()
     np.testing.assert_allclose(np.abs(found).mean(axis=(1, 2, 3)), 1.0, rtol=1e-12)
     np.testing.assert_allclose(found[1] / gradient[1], 1.0 / np.abs(gradient[1]).mean(), rtol=1e-9)
 
@@ -49,7 +49,7 @@ def test_mean_abs_divides_each_gradient_by_its_own_mean():
 def test_no_gradient_is_no_step(rule, dtype):
     gradient = random().astype(dtype)
     gradient[0] = 0.0
-    found = gradients.normalize(gradient, rule).numpy()
+    found = update.normalize(gradient, rule).numpy()
     assert not found[0].any()
     assert found[1].any()
     assert found.dtype == dtype
@@ -59,8 +59,8 @@ def test_no_gradient_is_no_step(rule, dtype):
 def test_the_size_of_the_gradient_does_not_matter(rule):
     """However small: an epsilon in the division would make large images dream less."""
     gradient = random(batch=1)
-    expected = gradients.normalize(gradient, rule)
-    np.testing.assert_allclose(gradients.normalize(gradient * 1e-12, rule), expected, rtol=1e-9)
+    expected = update.normalize(gradient, rule)
+    np.testing.assert_allclose(update.normalize(gradient * 1e-12, rule), expected, rtol=1e-9)
 
 
 # ---------------------------------------------------------------- blur
@@ -69,19 +69,19 @@ def test_the_size_of_the_gradient_does_not_matter(rule):
 @pytest.mark.parametrize("sigma", [0.25, 0.5, 1.3, 2.0])
 def test_blur_is_a_gaussian(sigma):
     images = random(20, 23)
-    np.testing.assert_allclose(gradients.blur(images, sigma), blurred(images, sigma), rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(update.blur(images, sigma), blurred(images, sigma), rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("sigma", [0.5, 3.0, 40.0])
 def test_blur_keeps_the_mean(sigma):
     flat = np.full((1, 9, 14, 3), 0.3)
-    np.testing.assert_allclose(gradients.blur(flat, sigma), flat, rtol=1e-12)
+    np.testing.assert_allclose(update.blur(flat, sigma), flat, rtol=1e-12)
 
 
 def test_blur_spreads_a_point_and_loses_nothing():
     point = np.zeros((1, 31, 35, 3))
     point[0, 15, 17] = [1.0, 2.0, -3.0]
-    found = gradients.blur(point, 2.0).numpy()
+    found = update.blur(point, 2.0).numpy()
     np.testing.assert_allclose(found.sum(axis=(1, 2)), [[1.0, 2.0, -3.0]], rtol=1e-12)
     rows = found[0, :, :, 0].sum(axis=1)
     assert (rows * (np.arange(31) - 15) ** 2).sum() == pytest.approx(4.0, rel=0.03)  # sigma squared, cut at 3 sigma
@@ -89,7 +89,7 @@ def test_blur_spreads_a_point_and_loses_nothing():
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (4, 4)])
 def test_blur_of_an_image_smaller_than_the_kernel(size):
-    found = gradients.blur(random(*size), 64.0).numpy()
+    found = update.blur(random(*size), 64.0).numpy()
     assert found.shape == (2, *size, 3)
     assert np.isfinite(found).all()
 
@@ -97,7 +97,7 @@ def test_blur_of_an_image_smaller_than_the_kernel(size):
 def test_smooth_is_the_mean_of_three_gaussians():
     images = random(40, 40)
     expected = (blurred(images, 0.8) + blurred(images, 1.6) + blurred(images, 3.2)) / 3.0
-    np.testing.assert_allclose(gradients.smooth(images, 1.6), expected, rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(update.smooth(images, 1.6), expected, rtol=1e-10, atol=1e-14)
 
 
 # ---------------------------------------------------------------- colour
@@ -106,7 +106,7 @@ def test_smooth_is_the_mean_of_three_gaussians():
 def test_no_chroma_pushes_all_channels_alike():
     """So the differences between an image's channels, its colours, stay."""
     gradient = random()
-    found = gradients.tint(gradient, 0.0).numpy()
+    found = update.tint(gradient, 0.0).numpy()
     np.testing.assert_allclose(found, np.repeat(gradient.mean(axis=-1, keepdims=True), 3, axis=-1), rtol=1e-9)
     image = random(seed=1)
     np.testing.assert_allclose(np.diff(image + found), np.diff(image), atol=1e-12)
@@ -114,9 +114,9 @@ def test_no_chroma_pushes_all_channels_alike():
 
 def test_full_chroma_changes_nothing_and_half_is_half():
     gradient = random()
-    np.testing.assert_allclose(gradients.tint(gradient, 1.0), gradient, rtol=1e-9)
-    half = (gradient + gradients.tint(gradient, 0.0)) / 2.0
-    np.testing.assert_allclose(gradients.tint(gradient, 0.5), half, rtol=1e-9)
+    np.testing.assert_allclose(update.tint(gradient, 1.0), gradient, rtol=1e-9)
+    half = (gradient + update.tint(gradient, 0.0)) / 2.0
+    np.testing.assert_allclose(update.tint(gradient, 0.5), half, rtol=1e-9)
 
 
 # ---------------------------------------------------------------- together
@@ -126,16 +126,16 @@ def test_full_chroma_changes_nothing_and_half_is_half():
 @pytest.mark.parametrize("chroma", [1.0, 0.3])
 @pytest.mark.parametrize("rule", ["std", "mean_abs"])
 def test_every_step_has_unit_size_whatever_came_before(rule, smoothing, chroma):
-    found = gradients.condition(random(30, 30), rule, smoothing, chroma, 0.5).numpy()
+    found = update.direction(random(30, 30), rule, smoothing, chroma, 0.5).numpy()
     size = found.std(axis=(1, 2, 3)) if rule == "std" else np.abs(found).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(size, 1.0, rtol=1e-9)
 
 
 def test_images_of_a_batch_do_not_touch_each_other():
     gradient = random(20, 20, batch=3)
-    together = gradients.condition(gradient, "std", 1.5, 0.5, 0.5).numpy()
+    together = update.direction(gradient, "std", 1.5, 0.5, 0.5).numpy()
     for index in range(3):
-        alone = gradients.condition(gradient[index : index + 1], "std", 1.5, 0.5, 0.5).numpy()
+        alone = update.direction(gradient[index : index + 1], "std", 1.5, 0.5, 0.5).numpy()
         np.testing.assert_allclose(together[index], alone[0], rtol=1e-9)
 
 
@@ -143,8 +143,8 @@ def test_the_blur_grows_with_the_progress():
     gradient = random(40, 40, batch=1)
 
     def roughness(progress):
-        return np.abs(np.diff(gradients.condition(gradient, "std", 3.0, 1.0, progress), axis=1)).mean()
+        return np.abs(np.diff(update.direction(gradient, "std", 3.0, 1.0, progress), axis=1)).mean()
 
     assert roughness(0.1) > 1.2 * roughness(0.5) > 1.4 * roughness(1.0)
-    expected = gradients.normalize(gradients.smooth(gradient, 0.5 + 3.0 * 0.4), "std")
-    np.testing.assert_allclose(gradients.condition(gradient, "std", 3.0, 1.0, 0.4), expected, rtol=1e-9)
+    expected = update.normalize(update.smooth(gradient, 0.5 + 3.0 * 0.4), "std")
+    np.testing.assert_allclose(update.direction(gradient, "std", 3.0, 1.0, 0.4), expected, rtol=1e-9)

@@ -1,4 +1,4 @@
-"""Figures that say how good a picture is: seams at tile borders."""
+"""How visible the tile borders are in a picture, for tests."""
 
 from __future__ import annotations
 

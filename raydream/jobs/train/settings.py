@@ -1,0 +1,35 @@
+"""The settings of a run, kept in its output, so that a run only continues with the same ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from raydream.data.storage import Folder
+from raydream.errors import UsageError
+
+_SETTINGS = "_raydream/settings.json"
+
+
+def check_or_store(output: str, settings: Mapping[str, Any]) -> None:
+    """Stores the settings of a new run, or checks that an earlier run in the output had the same.
+
+    Args:
+        output: a folder's path or URL.
+        settings: plain data, as JSON has it.
+
+    Raises:
+        UsageError: the earlier run had others; the message names the first difference.
+    """
+    folder, data = Folder(output), json.dumps(dict(settings), indent=1).encode()
+    if not folder.exists(_SETTINGS):
+        folder.write(_SETTINGS, data)
+        return
+    before = json.loads(folder.read(_SETTINGS))
+    for key, value in json.loads(data).items():
+        if before.get(key) != value:
+            raise UsageError(
+                f"{output} holds a run with {key} {before.get(key)!r}, not {value!r}: "
+                f"use the same to continue it, or choose another output"
+            )
