@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -327,7 +328,7 @@ def marks_in(output: Path) -> int:
     return len(list((output / "_raydream/marks").glob("*.json")))
 
 
-def test_kill_the_driver_and_an_actor_and_nothing_is_lost(
+def test_refuse_a_second_driver_and_kill_the_first_and_an_actor_and_nothing_is_lost(
     slow_recipe: Path, photographs: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     whole = subprocess.run(
@@ -341,6 +342,12 @@ def test_kill_the_driver_and_an_actor_and_nothing_is_lost(
     output = tmp_path / "out"
     killed = subprocess.Popen(command(slow_recipe, photographs, output), env=environment, stderr=subprocess.DEVNULL)
     wait_for(lambda: marks_in(output) >= 1)
+    second = subprocess.run(
+        command(slow_recipe, photographs, output), env=environment, capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    assert f"another driver is at work here (host {socket.gethostname()}, pid {killed.pid}, since" in second.stderr
+    assert second.stderr.count("\n") == 1
     actors = processes("MapWorker", environment["RAY_TMPDIR"])
     assert actors, "no dream actor found to kill"
     os.kill(actors[0], signal.SIGKILL)
