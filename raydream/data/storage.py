@@ -86,7 +86,7 @@ class Folder:
         with _WholeFile(Path(path)) as file:
             file.write(data)
 
-    def create(self, name: str, data: bytes) -> bool:
+    def write_new(self, name: str, data: bytes) -> bool:
         """Writes a file that is not there yet; False if there is one. Where the file system can, by one step only."""
         fs, path = self._place[0], self._path(name)
         try:

@@ -342,9 +342,11 @@ def test_refuse_a_second_driver_and_kill_the_first_and_an_actor_and_nothing_is_l
     output = tmp_path / "out"
     killed = subprocess.Popen(command(slow_recipe, photographs, output), env=environment, stderr=subprocess.DEVNULL)
     wait_for(lambda: marks_in(output) >= 1)
+    killed.send_signal(signal.SIGSTOP)  # so that it is not done before the second one has started
     second = subprocess.run(
         command(slow_recipe, photographs, output), env=environment, capture_output=True, text=True, check=False
     )
+    killed.send_signal(signal.SIGCONT)
     assert second.returncode == 1
     assert f"another driver is at work here (host {socket.gethostname()}, pid {killed.pid}, since" in second.stderr
     assert second.stderr.count("\n") == 1

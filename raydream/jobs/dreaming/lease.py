@@ -25,6 +25,7 @@ from raydream.errors import WorkError
 LEASE = "_raydream/lease.json"
 INTERVAL = 10.0  # seconds between heartbeats
 MISSED = 6  # heartbeats after which a lease is stale
+_PATIENCE = 2.0  # seconds for the last heartbeat: who interrupts the job does not wait for storage that hangs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ class Lease:
 
     def __enter__(self) -> Lease:
         contested = not self._out.local  # creating a file may take several steps there
-        while not self._out.create(LEASE, self._mine.dump()):
+        while not self._out.write_new(LEASE, self._mine.dump()):
             self._wait_until_stale()
             self._out.remove(LEASE)
             contested = True
@@ -119,7 +120,7 @@ class Lease:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._over.set()
-        self._thread.join()
+        self._thread.join(_PATIENCE)
         try:
             self.check()
             self._out.remove(LEASE)
@@ -134,9 +135,13 @@ class Lease:
 
     def check(self) -> None:
         """Makes sure that the lease is still ours: to be called before anything in the output is changed."""
+        try:
+            check_token(self._out, self.token)
+        except OSError:
+            if not self._lost.is_set():
+                raise
         if self._lost.is_set():
-            raise WorkError(f"output {self._out.url}: this driver was not heard of for too long, and stops")
-        check_token(self._out, self.token)
+            raise WorkError(f"output {self._out.url}: the storage took no heartbeat for too long: this driver stops")
 
     def _wait_until_stale(self) -> None:
         """Returns when the lease that stands there is stale."""
@@ -146,9 +151,8 @@ class Lease:
         if first is None or first.alive is False:
             return
         seconds = MISSED * self._interval
-        print(
-            f"another driver may be at work here ({first}): waiting {seconds:.0f} s for its heartbeat", file=sys.stderr
-        )
+        text = f"another driver may be at work here ({first}): waiting {seconds:.0f} s for its heartbeat"
+        print(text, file=sys.stderr, flush=True)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(self._interval / 4)
