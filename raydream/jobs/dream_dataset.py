@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -91,8 +91,9 @@ def _dream(job: Job, plan: Plan, todo: Sequence[int], lease: Lease, suggest: boo
         runtime.suggest_bfloat16(gpu=bool(cluster.devices(job.gpus_per_actor)[0]))
     progress = Progress(sum(len(plan.shards[shard]) for shard in todo))
     try:
-        for result in pipeline.results(job, plan, todo, lease.token):
-            progress.advance(result["images"] + result["failures"], result["failures"])
+        with closing(pipeline.results(job, plan, todo, lease.token)) as results:
+            for result in results:
+                progress.advance(result["images"] + result["failures"], result["failures"])
     finally:
         progress.close()
 

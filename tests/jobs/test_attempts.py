@@ -37,10 +37,10 @@ def test_a_shard_that_is_done_is_forgotten_and_so_is_its_file(tmp_path: Path) ->
     record = Record(str(tmp_path), "run")
     for _ in range(2):
         record.begin(IMAGE, HERE)
-    record.close()
-    assert (tmp_path / ATTEMPTS).exists(), "its deaths count when the job goes on"
+    record.store()
+    assert (tmp_path / ATTEMPTS).exists()
     record.forget(7)
-    record.close()
+    record.store()
     assert not (tmp_path / ATTEMPTS).exists()
 
 
@@ -48,7 +48,7 @@ def test_what_a_dead_run_left_open_counts_in_the_next_one(tmp_path: Path) -> Non
     for number in range(attempts.DEATHS):
         record = Record(str(tmp_path), f"run {number}")
         assert record.begin(IMAGE, HERE) == ["run"] * number
-        record._store()  # and then all processes die
+        record.store()  # and then all processes die
     deaths = Record(str(tmp_path), "last").begin(IMAGE, HERE)
     assert attempts.fatal(deaths)
     assert "died 3 times while dreaming this image (last: the whole run ended" in attempts.verdict("dream", deaths)
@@ -56,16 +56,22 @@ def test_what_a_dead_run_left_open_counts_in_the_next_one(tmp_path: Path) -> Non
 
 def test_a_run_that_ends_in_an_orderly_way_blames_nobody(tmp_path: Path) -> None:
     record = Record(str(tmp_path), "first")
-    record.begin(IMAGE, HERE)
-    record._store()
+    other = Work("dream", 8)
+    for work in (IMAGE, other, other):
+        record.begin(work, HERE)
+    record.store()
     record.close()
-    assert Record(str(tmp_path), "second").begin(IMAGE, HERE) == []
+    record.begin(IMAGE, HERE)  # of a worker that has not heard of the end
+    record.store()
+    again = Record(str(tmp_path), "second")
+    assert again.begin(IMAGE, HERE) == []
+    assert again.begin(other, HERE) == ["worker"], "deaths that were seen still count"
 
 
 def test_the_record_that_is_started_again_in_the_same_run_goes_on(tmp_path: Path) -> None:
     record = Record(str(tmp_path), "run")
     record.begin(IMAGE, HERE)
-    record._store()
+    record.store()
     again = Record(str(tmp_path), "run")
     assert again.begin(IMAGE, Place("here", 1)) == ["memory"], "it knows where the attempt was"
 

@@ -86,8 +86,9 @@ def test_a_shard_whose_file_kills_its_writer_ends_the_job_and_does_not_repeat_fo
 ) -> None:
     for _ in range(attempts.SHARD_DEATHS):
         record.begin.remote(attempts.Work("write file", 0), attempts.Place("here", 0))
-    with pytest.raises(WorkError, match="died 3 times writing the file of shard 0: use smaller shards"):
+    with pytest.raises(WorkError, match="died 3 times while writing the file of shard 0: use smaller shards"):
         write([item("a")], job(tiny_recipe, tmp_path), record)
+    assert write([item("a")], job(tiny_recipe, tmp_path), record)["images"] == 1, "the same command tries again"
 
 
 def test_a_shard_that_was_done_well_is_no_death_when_it_is_done_again(record: Any) -> None:

@@ -21,7 +21,7 @@ from raydream.jobs import cluster
 from raydream.jobs.compressing.job import Compression
 from raydream.jobs.compressing.original import Original
 from raydream.jobs.dreaming import attempts
-from raydream.jobs.dreaming.attempts import SHARD_DEATHS, Attempt, Work
+from raydream.jobs.dreaming.attempts import SHARD_DEATHS, Attempt, Work, of_workers
 from raydream.jobs.dreaming.lease import check_token
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def collect(job: Compression, shards: Sequence[Shard], todo: Sequence[int], leas
         raise WorkError(f"the cluster cannot do it: {cluster.cause(error)}") from error
     finally:
         progress.close()
-        ray.get(record.close.remote())
+        attempts.close(record)
 
 
 def _dataset(job: Compression, shards: Sequence[Shard], todo: Sequence[int], lease: str, record: Any) -> Any:
@@ -97,9 +97,10 @@ class Statistics:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         with Attempt(self._attempts, Work("statistics", row["shard"])) as deaths:
-            if len(deaths) >= SHARD_DEATHS:
+            if (died := of_workers(deaths)) >= SHARD_DEATHS:
+                self._attempts.forget.remote(row["shard"])  # the same command tries again
                 first = row["names"][0]
-                raise WorkError(f"workers died {len(deaths)} times over shard {row['shard']}, from {first} on")
+                raise WorkError(f"workers died {died} times over shard {row['shard']}, from {first} on")
             pairs = zip(row["names"], row["dreamed"], strict=True)
             found = [self._images(str(name), bool(dreamed)) for name, dreamed in pairs]
             images = [image for some in found for image in some]

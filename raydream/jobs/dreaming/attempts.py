@@ -72,7 +72,8 @@ class Record:
         self._out, self._run = Folder(output), run
         self._open: dict[Work, Place] = {}
         self._deaths: dict[Work, list[Death]] = {}
-        self._changed = threading.Event()
+        self._changed, self._storing = threading.Event(), threading.Lock()
+        self._closed = False
         if self._out.exists(ATTEMPTS):
             self._restore(json.loads(self._out.read(ATTEMPTS)))
 
@@ -108,23 +109,28 @@ class Record:
     def close(self) -> None:
         """Ends the record of a run that ends in an orderly way: its open attempts are no deaths."""
         self._open.clear()
-        self._store()
+        self.store()
+        self._closed = True
 
     def keep_stored(self) -> None:
-        """Stores each change soon after it was made, for ever; for a thread, so that no worker waits for storage."""
+        """Stores each change soon after it was made; for a thread of its own, so that no worker waits for storage."""
         while True:
             self._changed.wait()
             self._changed.clear()
             with suppress(Exception):  # storage that fails also ends the job, which says so
-                self._store()
+                self.store()
             time.sleep(_WRITE_EVERY)
 
-    def _store(self) -> None:
-        if self._open or self._deaths:
+    def store(self) -> None:
+        """Writes the file, or removes it where there is nothing to keep; does nothing once the record is closed."""
+        with self._storing:
             known = {"open": list(self._open.items()), "deaths": list(self._deaths.items())}
-            self._out.write(ATTEMPTS, json.dumps({"run": self._run, **known}).encode())
-        else:
-            self._out.remove(ATTEMPTS)
+            if self._closed:
+                return
+            if any(known.values()):
+                self._out.write(ATTEMPTS, json.dumps({"run": self._run, **known}).encode())
+            else:
+                self._out.remove(ATTEMPTS)
 
 
 def _death(before: Place, now: Place) -> Death | None:
@@ -152,6 +158,12 @@ def shared(output: str, run: str) -> Any:
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     return Attempts.options(scheduling_strategy=here).remote(output, run)  # type: ignore[attr-defined]
+
+
+def close(attempts: Any) -> None:
+    """Closes the actor's record, if the cluster still answers."""
+    with suppress(ray.exceptions.RayError):
+        ray.get(attempts.close.remote(), timeout=2.0)
 
 
 class Attempt:
@@ -191,7 +203,12 @@ def _alone(attempts: Any, what: Work, item: Item, work: Callable[[list[Item]], l
 
 def fatal(deaths: list[Death]) -> bool:
     """Whether the deaths of attempts at an image are so many that it is to blame."""
-    return sum(death in ("worker", "memory") for death in deaths) >= WORKER_DEATHS or len(deaths) >= DEATHS
+    return of_workers(deaths) >= WORKER_DEATHS or len(deaths) >= DEATHS
+
+
+def of_workers(deaths: list[Death]) -> int:
+    """How many deaths were of the worker alone: those that tell most about what it worked on."""
+    return sum(death in ("worker", "memory") for death in deaths)
 
 
 _DOING = {"load": "loading", "dream": "dreaming", "write": "writing"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from raydream.jobs import cluster
 from raydream.jobs.dreaming import attempts, stages
 
 
-def results(job: Job, plan: Plan, todo: Sequence[int], lease: str) -> Iterator[dict[str, Any]]:
+def results(job: Job, plan: Plan, todo: Sequence[int], lease: str) -> Generator[dict[str, Any]]:
     """Makes the shards of `todo`; gives each one's numbers of `images` and `failures` when it is written.
 
     Args:
@@ -33,7 +33,7 @@ def results(job: Job, plan: Plan, todo: Sequence[int], lease: str) -> Iterator[d
     except ray.exceptions.RayError as error:
         raise WorkError(f"the cluster cannot do it: {cluster.cause(error)}") from error
     finally:
-        ray.get(record.close.remote())
+        attempts.close(record)
 
 
 def _dataset(job: Job, plan: Plan, todo: Sequence[int], lease: str, record: Any) -> Any:

@@ -22,7 +22,7 @@ from raydream.data.shards import Mark, Row
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError
 from raydream.jobs import cluster
-from raydream.jobs.dreaming.attempts import SHARD_DEATHS, Attempt, Work, pass_over_fatal
+from raydream.jobs.dreaming.attempts import SHARD_DEATHS, Attempt, Work, of_workers, pass_over_fatal
 from raydream.jobs.dreaming.batches import batches, configure_device, dreaming
 from raydream.jobs.dreaming.items import Item
 from raydream.jobs.dreaming.lease import check_token
@@ -112,8 +112,9 @@ def write(row: dict[str, Any], job: Job, attempts: Any, lease: str) -> dict[str,
     failures = tuple(item.failure for item in encoded if item.failure)
     out = Folder(job.output)
     with Attempt(attempts, Work("write file", shard)) as deaths:
-        if len(deaths) >= SHARD_DEATHS:
-            raise WorkError(f"a worker died {len(deaths)} times writing the file of shard {shard}: use smaller shards")
+        if (died := of_workers(deaths)) >= SHARD_DEATHS:
+            attempts.forget.remote(shard)  # the same command tries again
+            raise WorkError(f"workers died {died} times while writing the file of shard {shard}: use smaller shards")
         check_token(out, lease)
         shards.write(out, shard, rows, job.format)
         facts = tuple(r.facts for r in rows)
