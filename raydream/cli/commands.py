@@ -69,7 +69,7 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def import_tensorflow_quietly() -> None:
-    """Imports TensorFlow without its greetings."""
+    """Imports TensorFlow without the messages that it prints as it starts."""
     with quiet_libraries():
         import tensorflow as tf
 

@@ -391,7 +391,7 @@ def test_interrupted_it_keeps_what_was_done(
         (["--set", "stps=3"], "did you mean 'steps'"),
         (["--set", "objective=lwo"], "did you mean 'low'"),
         (["--set", "steps=[1,2,3]"], "3 numbers for 2 octaves"),
-        (["--actors", "3,2"], "--actors"),
+        (["--actors", "3,2"], "actors 3,2: must be a number, or MIN,MAX"),
         (["--format", "parket"], "'parquet', 'webdataset', 'files'"),
         (["--input", "nope://x"], "nope"),
         (["--input", "/no/such/folder"], "is empty, or no folder"),
