@@ -79,7 +79,7 @@ def dream(
 def _targets(images: list[str], output: str) -> dict[str, str]:
     """image -> the picture to write; never one of the images."""
     sources = {Path(image).resolve() for image in images}
-    if PurePosixPath(output).suffix and not output.endswith("/") and not Path(output).is_dir():
+    if PurePosixPath(output).suffix and not output.endswith("/") and not os.path.isdir(output):
         _picture_format(output)
         if len(images) > 1:
             raise UsageError(f"-o {output} is one picture for {len(images)} images: name a folder")

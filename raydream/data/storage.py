@@ -244,8 +244,12 @@ def check_writable(url: str) -> None:
     if "://" in url:
         return
     folder = Path(absolute(url)).parent
-    while not folder.exists():
-        folder = folder.parent
+    try:
+        Path(absolute(url)).exists()  # raises an error for a name that is too long
+        while not folder.exists():
+            folder = folder.parent
+    except OSError as error:
+        raise UsageError(f"{url} cannot be written: {error.strerror}") from error
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise UsageError(f"{url} cannot be written: {folder} is no folder, or not yours to write in")
 

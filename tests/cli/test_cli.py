@@ -491,7 +491,7 @@ def test_a_damaged_data_set_is_one_line(command: str, cli: Cli, out: Folder) -> 
 def test_a_data_set_whose_shard_is_gone_has_no_gallery(cli: Cli, out: Folder) -> None:
     make(out, plan_of(["a.jpg"]))
     Path(out.url, "data", "00000.parquet").unlink()
-    assert "00000.parquet" in wrong(cli("gallery", out.url))
+    assert "00000.parquet" in wrong(cli("gallery", out.url), commands.FAILED)
 
 
 # ---- scenery
@@ -510,7 +510,7 @@ def test_scenery_paints_as_many_pictures_as_asked_in_class_folders_the_same_ones
 
 
 def test_scenery_that_cannot_be_written_is_one_line(cli: Cli, here: Path) -> None:
-    assert "cat.jpg" in wrong(cli("scenery", "cat.jpg/x", "--count", "1"))
+    assert "cat.jpg" in wrong(cli("scenery", "cat.jpg/x", "--count", "1"), commands.FAILED)
 
 
 # ---- in a process of its own
