@@ -51,7 +51,7 @@ def test_what_a_dead_run_left_open_counts_in_the_next_one(tmp_path: Path) -> Non
         record.store()  # and then all processes die
     deaths = Record(str(tmp_path), "last").begin(IMAGE, HERE)
     assert attempts.fatal(deaths)
-    assert "died 3 times while dreaming this image (last: the whole run ended" in attempts.verdict("dream", deaths)
+    assert "died 3 times while dreaming this image (last: the whole run was killed" in attempts.verdict("dream", deaths)
 
 
 def test_a_run_that_ends_in_an_orderly_way_blames_nobody(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ _SEEN: dict[Death, str] = {
     "memory": "the kernel killed a process because memory ran out",
     "worker": "it was killed or crashed",
     "node": "its node went down",
-    "run": "the whole run ended without a word",
+    "run": "the whole run was killed",
 }
 
 
