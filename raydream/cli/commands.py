@@ -1,4 +1,4 @@
-"""What the command lines share: one-line errors, exit statuses, `--set`, and options from a file."""
+"""What all command lines have in common: one-line errors, exit statuses, `--set`, and options from a file."""
 
 from __future__ import annotations
 
@@ -17,28 +17,40 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs a command line and exits; whatever the user can mend is one line on stderr and status 2."""
+    """Runs a command line and exits with its status; an error is one line on stderr.
+
+    Status 2 is only for what was typed; what could not be done is status 1.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # file names may have bytes that are no text
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names may hold bytes that are not UTF-8
     try:
         status = app(args=arguments, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Who read our output wants no more of it; what is left must not fail again when Python flushes it at its end.
+        # The reader of our output has closed it. Python flushes the rest as it exits: that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED
-    except (UsageError, OSError, typer.TyperException) as error:
-        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
-        if message:  # none after the help that a bare command gets
-            print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
-        status = USAGE
-    except WorkError as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
-        status = FAILED
+    except (UsageError, typer.TyperException) as error:
+        status = _fail(name, error.format_message() if isinstance(error, typer.TyperException) else str(error), USAGE)
+    except (WorkError, OSError) as error:
+        status = _fail(name, _reason(error), FAILED)
     except (KeyboardInterrupt, typer.Abort):
-        print(f"{name}: interrupted", file=sys.stderr)
-        status = INTERRUPTED
+        status = _fail(name, "interrupted", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else OK)
+
+
+def _fail(name: str, message: str, status: int) -> int:
+    """Prints a message, in one line, as the command's; returns the status."""
+    if message:  # there is none after the help that a command without arguments prints
+        print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, and with which file: `No space left on device: dreams/data/00000.parquet`."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
 
 
 def changes(assignments: Sequence[str]) -> dict[str, Any]:
@@ -56,9 +68,30 @@ def changes(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def options_from(context: typer.Context, file: str | None) -> str | None:
-    """Takes defaults of a command's options from a YAML file; for an eager `--config` option."""
+    """Takes defaults of a command's options from a YAML file; the callback of an eager `--config` option.
+
+    Raises:
+        UsageError: the file does not exist, is not YAML, or names no option of the command.
+    """
     if file is None:
         return None
+    parameters = {p.name: p for p in context.command.params if p.name and p.name not in ("config", "help")}
+    context.default_map = {}
+    for key, value in _mapping(file).items():
+        name = str(key).replace("-", "_")
+        if name not in parameters:
+            raise UsageError(f"config {file}: unknown option {key!r}: {nearest(str(key), sorted(parameters))}")
+        parts = value if isinstance(value, list) else [value]
+        if any(isinstance(part, list | dict) for part in parts):
+            raise UsageError(f"config {file}: {key} takes a value or a list of values")
+        repeatable = getattr(parameters[name], "multiple", False)
+        text = ",".join(map(str, parts)) if isinstance(value, list) else value
+        context.default_map[name] = parts if repeatable else text
+    return file
+
+
+def _mapping(file: str) -> dict[Any, Any]:
+    """The YAML mapping at a path or URL."""
     from raydream.data import storage
 
     data = storage.read(file, what="config")
@@ -66,19 +99,6 @@ def options_from(context: typer.Context, file: str | None) -> str | None:
         values = yaml.safe_load(data) or {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"config {file} is not YAML: {' '.join(str(error).split())}") from error
-    known = {p.name for p in context.command.params if p.name} - {"config", "help"}
     if not isinstance(values, dict):
         raise UsageError(f"config {file} must be a mapping of options to values")
-    for key in values:
-        if str(key).replace("-", "_") not in known:
-            raise UsageError(f"config {file}: unknown option {key!r}: {nearest(str(key), sorted(known))}")
-    lists = {p.name for p in context.command.params if getattr(p, "multiple", False)}
-    context.default_map = {}
-    for key, value in values.items():
-        parts = value if isinstance(value, list) else [value]
-        if any(isinstance(part, list | dict) for part in parts):
-            raise UsageError(f"config {file}: {key} takes a value or a list of values")
-        option = str(key).replace("-", "_")
-        joined = ",".join(map(str, parts)) if isinstance(value, list) else value
-        context.default_map[option] = parts if option in lists else joined
-    return file
+    return values

@@ -170,7 +170,7 @@ def settle(out: Folder, plan: Plan) -> None:
                 "use those, or another output"
             )
         return
-    strangers = [name for name in out.files() if not name.endswith(".partial")]
+    strangers = [name for name in out.files() if not name.endswith(".partial") and name != "_raydream/lease.json"]
     if strangers:
         raise UsageError(f"output {out.url} is not empty and no data set of ours: it holds {strangers[0]}")
     out.write(PLAN, plan.dump())

@@ -8,16 +8,16 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raydream.data.job import Format as Format
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
 
-Format = Literal["parquet", "webdataset", "files"]
-FORMATS: tuple[Format, ...] = ("parquet", "webdataset", "files")
+FORMATS: tuple[Format, ...] = get_args(Format)
 MARKS = "_raydream/marks"
 
 

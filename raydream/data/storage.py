@@ -85,6 +85,26 @@ class Folder:
         with _WholeFile(Path(path)) as file:
             file.write(data)
 
+    def write_new(self, name: str, data: bytes) -> bool:
+        """Writes a file that is not there yet; False if there is one. Where the file system can, by one step only."""
+        fs, path = self._place[0], self._path(name)
+        try:
+            if self.local:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                with open(path, "xb") as file:
+                    file.write(data)
+            else:
+                fs.makedirs(fs._parent(path), exist_ok=True)
+                fs.pipe_file(path, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there."""
+        with suppress(FileNotFoundError):
+            self._place[0].rm_file(self._path(name))
+
     def arrow(self) -> tuple[Any, str]:
         """For what takes pyarrow's file systems: ours, which writes as `write` does, and this folder's path in it."""
         from pyarrow.fs import FSSpecHandler, PyFileSystem
@@ -250,7 +270,11 @@ def check_writable(url: str) -> None:
     if "://" in url:
         return
     target = Path(absolute(url))
-    folder = next((above for above in target.parents if above.exists()), target)
+    try:
+        target.exists()  # raises an error for a name that is too long
+        folder = next((above for above in target.parents if above.exists()), target)
+    except OSError as error:
+        raise UsageError(f"{url} cannot be written: {error.strerror}") from error
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise UsageError(f"{url} cannot be written: {folder} is no folder, or not yours to write in")
 

@@ -1,6 +1,6 @@
 """Dreams a folder of photographs into a data set, on Ray Data.
 
-    python -m raydream.jobs.dream_dataset --input photos --output dreams --recipe classic
+    python -m raydream.jobs.dream_dataset --input photographs --output dreams --recipe classic
 
 One row is one shard; it is loaded, dreamed, and written with its completion mark. The same command goes on where it
 stopped, whatever was killed.
@@ -9,246 +9,172 @@ stopped, whatever was killed.
 from __future__ import annotations
 
 import json
-import pickle
 import sys
 import time
-from collections.abc import Sequence
-from functools import partial
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raydream import runtime
-from raydream.cli import commands
+from raydream.cli import commands, options
 from raydream.cli.progress import Progress
-from raydream.data import plan as plans
-from raydream.data import summary
-from raydream.data.plan import Plan
-from raydream.data.shards import FORMATS
-from raydream.data.storage import Folder
-from raydream.errors import UsageError, WorkError
-from raydream.jobs.dreaming import finish as finishing
-from raydream.jobs.dreaming.options import Options, prepared
-from raydream.recipe import Recipe
+from raydream.data.job import Job
+from raydream.errors import WorkError
+
+if TYPE_CHECKING:
+    from raydream.data.plan import Plan
+    from raydream.jobs.dreaming.lease import Lease
 
 
-def run(options: Options) -> dict[str, Any]:
+def run(job: Job) -> dict[str, Any]:
     """Makes the data set, or goes on with it.
 
     Returns:
-        The manifest (see `finishing.finish`).
+        The manifest (see `finish.finish`).
 
     Raises:
         UsageError: something is asked that cannot be.
-        WorkError: the cluster cannot do it.
+        WorkError: the cluster cannot do it, or another driver works on this output.
         KeyboardInterrupt: on SIGINT or SIGTERM; finished shards stay.
     """
+    from raydream.jobs.dreaming import prepare
+    from raydream.jobs.dreaming.lease import Lease
+
+    suggest = job.recipe.precision is None and not job.dreamer
+    job, plan = prepare.prepare(job)
+    with Lease(job.output) as lease:
+        job = prepare.with_batch_size(job)
+        return _make(job, prepare.with_settings(plan, job), lease, suggest)
+
+
+def _make(job: Job, plan: Plan, lease: Lease, suggest: bool) -> dict[str, Any]:
+    """Makes the shards that are left, and what the data set says of itself; logs how that went."""
+    from raydream.data import plan as plans
+    from raydream.data import summary
+    from raydream.data.storage import Folder
+    from raydream.jobs.dreaming.finish import finish
+
     began = time.monotonic()
-    suggest = options.recipe.precision is None and not options.dreamer
-    options, plan = prepared(options)
-    out = Folder(options.output)
+    out = Folder(job.output)
     plans.settle(out, plan)
-    earlier = summary.logged_seconds(out)
-    finished = summary.done(out)
+    earlier, finished = summary.logged_seconds(out), summary.done(out)
     todo = [shard for shard in range(len(plan.shards)) if shard not in finished]
     if finished:
         _say(f"{len(finished)} of {len(plan.shards)} shards are done already")
     status = "failed"
     try:
         if todo:
-            _dream(options, plan, todo, suggest)
-        seconds = earlier + time.monotonic() - began
-        manifest = finishing.finish(out, plan, options.recipe, seconds)
+            _dream(job, plan, todo, lease, suggest)
+        lease.check()
+        manifest = finish(out, plan, job.recipe, earlier + time.monotonic() - began)
         status = "done"
     except KeyboardInterrupt:
         status = "interrupted"
         raise
     finally:
-        seconds = time.monotonic() - began
-        summary.log(out, {"status": status, "shards": len(todo), "seconds": round(seconds, 1)})
+        seconds = round(time.monotonic() - began, 1)
+        with suppress(WorkError, OSError):  # the lease is lost, or the disk full: the first error says it
+            lease.check()
+            summary.log(out, {"status": status, "shards": len(todo), "seconds": seconds})
     return manifest
 
 
-def _dream(options: Options, plan: Plan, todo: Sequence[int], suggest: bool) -> None:
+def _dream(job: Job, plan: Plan, todo: Sequence[int], lease: Lease, suggest: bool) -> None:
     """Runs the three stages over the shards that are left; may suggest another precision."""
-    import ray
-
     from raydream.jobs import cluster
+    from raydream.jobs.dreaming import pipeline
 
     cluster.join()
-    devices = cluster.devices(options.gpus_per_actor)
     if suggest:
-        runtime.suggest_bfloat16(gpu=bool(devices[0]))
+        runtime.suggest_bfloat16(gpu=bool(cluster.devices(job.gpus_per_actor)[0]))
     progress = Progress(sum(len(plan.shards[shard]) for shard in todo))
     try:
-        for result in _pipeline(options, plan, todo, devices).iter_rows():
-            progress.advance(result["images"] + result["failures"], result["failures"])
-    except ray.exceptions.RayError as error:
-        raise WorkError(f"the cluster cannot do it: {cluster.cause(error)}") from error
+        with closing(pipeline.results(job, plan, todo, lease.token)) as results:
+            for result in results:
+                progress.advance(result["images"] + result["failures"], result["failures"])
     finally:
         progress.close()
-
-
-def _pipeline(options: Options, plan: Plan, todo: Sequence[int], devices: tuple[float, int]) -> Any:
-    """The Ray Data pipeline: one row a shard in, one row of counts a shard out; `devices` as `cluster.devices` says."""
-    import ray
-
-    from raydream.jobs.dreaming import stages
-    from raydream.jobs.dreaming.tries import Tries
-
-    gpus, room = devices
-    actors = options.actors if any(options.actors) else (max(1, room),) * 2
-    fewest, most = (min(number, len(todo)) for number in actors)
-    work = stages.Work(
-        input=options.input,
-        output=options.output,
-        recipe=options.recipe,
-        format=plan.settings["format"],
-        picture=f".{options.picture}",
-        keep_source=options.keep_source,
-        batch_size=plan.settings["batch_size"],
-        dreamer=options.dreamer,
-    )
-    tries = Tries.remote()  # type: ignore[attr-defined]
-    names = plan.names(work.picture)
-    rows = [{"shard": shard, "payload": pickle.dumps([(id, names[id]) for id in plan.shards[shard]])} for shard in todo]
-    # Dreaming on a CPU takes its core and the light stages squeeze in; beside a GPU they share the cores evenly.
-    heavy, light = (0.5, 0.5) if gpus else (0.9, 0.1)
-    pool = ray.data.ActorPoolStrategy(min_size=fewest, max_size=most, max_tasks_in_flight_per_actor=2)
-    return (
-        ray.data.from_items(rows, override_num_blocks=len(rows))
-        .map(partial(stages.load, work=work, tries=tries), num_cpus=light)
-        .map(
-            stages.Dream,  # type: ignore[arg-type]
-            fn_constructor_kwargs={"work": work, "tries": tries},
-            compute=pool,
-            num_cpus=heavy,
-            num_gpus=gpus,
-        )
-        .map(partial(stages.write, work=work), num_cpus=light)
-    )
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _dry_run(options: Options) -> None:
+def _dry_run(job: Job) -> None:
     from raydream.jobs.dreaming.estimate import as_an_actor, estimate
+    from raydream.jobs.dreaming.prepare import prepare
 
     as_an_actor()
-    options, plan = prepared(options)
+    job, plan = prepare(job)
     largest = max(map(len, plan.shards))
-    _say(f"input    {options.input}: {len(plan.ids)} images, {len(plan.passed_over)} other files passed over")
-    shape = f"{len(plan.shards)} shards of up to {largest} images"
-    _say(f"output   {options.output}: {shape}, {options.format}")
-    _say(f"recipe   {options.recipe.digest[:12]}, weights {str(options.recipe.weights_digest)[:12]}")
-    _say(f"takes    {estimate(plan, options.recipe)}" if not options.dreamer else "takes    one pass an image")
+    _say(f"input    {job.input}: {len(plan.ids)} images, {len(plan.passed_over)} other files passed over")
+    _say(f"output   {job.output}: {len(plan.shards)} shards of up to {largest} images, {job.format}")
+    if job.dreamer:
+        _say(f"dreamer  {str(job.dreamer_digest)[:12]}, one pass an image")
+        return
+    _say(f"recipe   {job.recipe.digest[:12]}, weights {str(job.recipe.weights_digest)[:12]}")
+    _say(f"takes    {estimate(job, plan)}")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-@app.command(epilog="Example: python -m raydream.jobs.dream_dataset --input photos --output dreams --keep-source")
-def main(  # noqa: PLR0913 -- the command line: one parameter an option
-    input: Annotated[str, typer.Option(help="Folder of photographs: a path or URL.")],
-    output: Annotated[str, typer.Option(help="Folder of the data set: a path or URL.")],
+def main(
+    job: Callable[..., Job],
     recipe: Annotated[
-        str,
-        typer.Option(help="A preset (see `raydream recipes`), or the path or URL of a .yaml file."),
+        str, typer.Option(help="A preset (see `raydream recipes`), or the path or URL of a .yaml file.")
     ] = "classic",
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change a value of the recipe.")] = None,
-    dreamer: Annotated[
-        str | None,
-        typer.Option(help="A .keras network that dreams in one pass, images to images in [-1, 1]."),
-    ] = None,
-    shard_size: Annotated[int | None, typer.Option(min=1, help="Images in a shard. Default: about 64 shards.")] = None,
-    actors: Annotated[
-        str,
-        typer.Option(metavar="N|MIN,MAX", help="Dream actors. Default: one a GPU, else one a core."),
-    ] = "auto",
-    gpus_per_actor: Annotated[
-        float | None, typer.Option(min=0, help="Default: 1 where the cluster has GPUs, else 0.")
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Images at once. Default: 8 with --gpus-per-actor, else 1."),
-    ] = None,
-    format: Annotated[str, typer.Option(help=" | ".join(FORMATS))] = "parquet",
-    picture: Annotated[str, typer.Option(help="png | jpg | webp")] = "png",
-    keep_source: Annotated[
-        bool, typer.Option("--keep-source", help="Keep the photographs beside their dreams.")
-    ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
-    max_failures: Annotated[
-        float, typer.Option(min=0, help="Failures allowed: a share below 1, else a number.")
-    ] = 0.05,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Show the plan and how long it would take; write nothing."),
+        bool, typer.Option("--dry-run", help="Show the plan and how long it would take; write nothing.")
     ] = False,
-    config: Annotated[
-        str | None,
-        typer.Option(is_eager=True, callback=commands.options_from, help="YAML file of these options."),
-    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print counts as a line of JSON also where the output is a terminal.")
+    ] = False,
 ) -> int:
     """Dream a folder of photographs into a data set. The same command goes on where it stopped.
 
-    Exit status: 0 done, 1 more failures than allowed, 2 wrong usage, 130 interrupted (what was done is kept).
+    Exit status: 0 done, 1 too many failures or the work cannot be done, 2 wrong usage, 130 interrupted.
     """
-    options = Options(
-        input=input,
-        output=output,
-        recipe=Recipe.load(recipe, commands.changes(set or [])),
-        dreamer=dreamer,
-        shard_size=shard_size,
-        actors=_actors(actors),
-        gpus_per_actor=gpus_per_actor,
-        batch_size=batch_size,
-        format=format,
-        picture=picture,
-        keep_source=keep_source,
-        limit=limit,
-        max_failures=max_failures,
-    )
+    from raydream.recipe import Recipe
+
+    asked = job(recipe=Recipe.load(recipe, commands.changes(set or [])))
     if dry_run:
-        _dry_run(options)
+        _dry_run(asked)
         return commands.OK
     try:
-        manifest = run(options)
+        manifest = run(asked)
     except KeyboardInterrupt:
         _say("interrupted: finished shards are kept, the same command goes on from there")
         return commands.INTERRUPTED
-    return _report(options, manifest)
+    if json or not sys.stdout.isatty():
+        _print_counts(manifest)
+    return _report(asked, manifest)
 
 
-def _actors(text: str) -> tuple[int, int]:
-    if text == "auto":
-        return (0, 0)
-    try:
-        fewest, _, most = text.partition(",")
-        pair = int(fewest), int(most or fewest)
-    except ValueError:
-        pair = (0, 0)
-    if not 1 <= pair[0] <= pair[1]:
-        raise UsageError(f"--actors takes a number or MIN,MAX, not {text!r}")
-    return pair
+def _print_counts(manifest: dict[str, Any]) -> None:
+    print(json.dumps({key: manifest[key] for key in ("images", "failures", "seconds", "recipe")}))
 
 
-def _report(options: Options, manifest: dict[str, Any]) -> int:
+def _report(job: Job, manifest: dict[str, Any]) -> int:
+    """Says how the job ended; returns the exit status."""
     images, failures = manifest["images"], manifest["failures"]
-    print(json.dumps({k: manifest[k] for k in ("images", "failures", "seconds", "recipe")}))
-    _say(f"{images:,} dreams, {failures:,} failures: open {options.output.rstrip('/')}/index.html")
-    most = options.max_failures
-    allowed = most * (images + failures) if most < 1 else most
-    if failures > allowed:
-        _say(f"more failures than allowed ({failures} > {allowed:g}): see failures.parquet")
-        return commands.FAILED
-    return commands.OK
+    place = job.output.rstrip("/")
+    _say(f"{images:,} dream{'s' * (images != 1)}: open {place}/index.html")
+    if not failures:
+        return commands.OK
+    allowed = job.allowed_failures(images + failures)
+    status = commands.FAILED if failures > allowed else commands.OK
+    _say(
+        f"the data set is complete but for {failures:,} image{'s' * (failures != 1)} that failed, listed in "
+        f"{place}/failures.parquet: exit status {status}, since {allowed:,} may fail (--max-failures)"
+    )
+    return status
 
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command(epilog="Example: python -m raydream.jobs.dream_dataset --input photographs --output dreams --keep-source")(
+    options.command(Job, main)
+)
 
 if __name__ == "__main__":
-    # Under its own name, so that what is pickled for the workers is found there.
-    from raydream.jobs import dream_dataset
-
-    commands.run(dream_dataset.app, "dream_dataset")
+    commands.run(app, "dream_dataset")

@@ -49,14 +49,16 @@ def main() -> None:
 def curve(arguments: Any, weights: str) -> Iterator[str]:
     """A table of bits, as Markdown."""
     from raydream.core.networks import compact, compression, quantization
-    from raydream.jobs import compress_backbone
+    from raydream.jobs.compressing import finish, statistics
+    from raydream.jobs.compressing.job import Compression
+    from raydream.jobs.compressing.original import Original
     from raydream.jobs.train import photographs
 
     output = str(arguments.job)
-    options = compress_backbone.Options(input=str(PHOTOS), output=output, weights=weights, through="mixed8")
-    original, found = compress_backbone.Original(options), photographs.Photographs.of(str(PHOTOS))
-    shards = len([*(arguments.job / compress_backbone.STATISTICS).glob("*.npz")])
-    moments, sets = compress_backbone.summed(output, shards), compress_backbone.held_out(original, found)
+    job = Compression(input=str(PHOTOS), output=output, weights=weights, through="mixed8")
+    original, found = Original(job), photographs.Photographs.of(str(PHOTOS))
+    shards = len([*(arguments.job / statistics.STATISTICS).glob("*.npz")])
+    moments, sets = statistics.summed(output, shards), finish.held_out(original, found)
     titles = [f"{name}: {what}" for name in sets for what in ("error", *map("+".join, OBJECTIVES))]
     yield f"| bits | method | bytes | {' | '.join(titles)} |"
     yield f"|{'---|' * (3 + len(titles))}"

@@ -13,14 +13,13 @@ from tests.bench import common
 
 def play(task: common.Task) -> dict[str, Any]:
     """Seconds until the first dream began, and when each was on disk (seconds since the epoch)."""
+    from raydream.data.job import Job
     from raydream.jobs import dream_dataset
 
     out, actors = task.place / f"job-{task.precision}-{task.round}", (task.actors, task.actors)
-    options = dream_dataset.Options(
-        input=str(task.place / "photos"), output=str(out), recipe=task.recipe(), actors=actors, shard_size=1
-    )
+    asked = Job(input=str(task.place / "photos"), output=str(out), recipe=task.recipe(), actors=actors, shard_size=1)
     called = time.time()
-    manifest = dream_dataset.run(options)
+    manifest = dream_dataset.run(asked)
     ended = time.time()
     if manifest["failures"]:
         raise SystemExit(f"{manifest['failures']} failures: {(out / '_raydream').resolve()}")

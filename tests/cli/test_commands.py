@@ -177,15 +177,22 @@ def test_the_status_is_what_the_command_returns(returned: Any, status: int, caps
     [
         (UsageError("this is\n  wrong"), 2, "tool: this is wrong\n"),
         (WorkError("this went\n  wrong"), 1, "tool: this went wrong\n"),
-        (FileNotFoundError(2, "No such file", "x.png"), 2, "tool: [Errno 2] No such file: 'x.png'\n"),
-        (OSError(28, "No space left on device"), 2, "tool: [Errno 28] No space left on device\n"),
+        (FileNotFoundError(2, "No such file", "x.png"), 1, "tool: No such file: x.png\n"),
+        (OSError(28, "No space left on device"), 1, "tool: No space left on device\n"),
+        (
+            OSError(28, "No space left on device", "out/data/1.png"),
+            1,
+            "tool: No space left on device: out/data/1.png\n",
+        ),
+        (OSError("of a kind\nwithout a number"), 1, "tool: of a kind without a number\n"),
+        (ConnectionError(), 1, "tool: ConnectionError\n"),
         (typer.BadParameter("not so"), 2, "tool: Invalid value: not so\n"),
         (KeyboardInterrupt(), 130, ""),
         (typer.Abort(), 130, "tool: interrupted\n"),
         (typer.Exit(3), 3, ""),
     ],
 )
-def test_what_the_user_can_mend_is_one_line(
+def test_an_error_is_one_line_and_its_status_says_whose_it_is(
     error: BaseException, status: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def work() -> None:

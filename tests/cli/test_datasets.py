@@ -68,7 +68,7 @@ def test_a_damaged_data_set_is_one_line(command: str, cli: Cli, out: Folder) -> 
 def test_a_data_set_whose_shard_is_gone_has_no_gallery(cli: Cli, out: Folder) -> None:
     make(out, plan_of(["a.jpg"]))
     Path(out.url, "data", "00000.parquet").unlink()
-    assert "00000.parquet" in wrong(cli("gallery", out.url))
+    assert "00000.parquet" in wrong(cli("gallery", out.url), commands.FAILED)
 
 
 # ---- jobs

@@ -16,7 +16,9 @@ from raydream.core.networks.backbones import load_backbone
 from raydream.core.networks.quantization import Moments
 from raydream.data import codec
 from raydream.jobs import compress_backbone
-from raydream.jobs.compress_backbone import STATISTICS, Options, packed, run, unpacked
+from raydream.jobs.compress_backbone import run
+from raydream.jobs.compressing.job import Compression
+from raydream.jobs.compressing.statistics import STATISTICS, packed, unpacked
 from tests.common import RAY, wait_for
 
 pytestmark = RAY
@@ -49,7 +51,7 @@ def statistics(output: Path) -> dict[str, bytes]:
 def finished(cluster: None, tiny_path: str, photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of an uninterrupted run with two workers."""
     output = tmp_path_factory.mktemp("finished") / "out"
-    run(Options(input=str(photographs), output=str(output), backbone=tiny_path, actors=2, **SMALL))
+    run(Compression(input=str(photographs), output=str(output), backbone=tiny_path, actors=2, **SMALL))
     return output
 
 
@@ -66,7 +68,7 @@ def test_the_output_is_a_backbone_with_a_card(finished: Path, tiny_backbone: obj
 
 def test_one_worker_and_two_make_the_same(cluster: None, finished: Path, photographs: Path, tiny_path: str) -> None:
     output = finished.parent / "one"
-    run(Options(input=str(photographs), output=str(output), backbone=tiny_path, actors=1, **SMALL))
+    run(Compression(input=str(photographs), output=str(output), backbone=tiny_path, actors=1, **SMALL))
     for one, two in zip(statistics(output).values(), statistics(finished).values(), strict=True):
         for name, moments in unpacked(one).items():
             np.testing.assert_allclose(moments.square, unpacked(two)[name].square, rtol=1e-6)
@@ -94,11 +96,11 @@ def test_killed_and_run_again_it_makes_the_same(
 
 def test_other_bits_use_the_same_statistics(finished: Path, photographs: Path, tiny_path: str) -> None:
     before, six = statistics(finished), (finished / "tiny.npz").read_bytes()
-    options = Options(input=str(photographs), output=str(finished), backbone=tiny_path, **SMALL)
-    run(replace(options, bits=3))
+    job = Compression(input=str(photographs), output=str(finished), backbone=tiny_path, **SMALL)
+    run(replace(job, bits=3))
     assert statistics(finished) == before
     assert "weights of 3 bits" in (finished / "README.md").read_text()
-    run(options)
+    run(job)
     assert (finished / "tiny.npz").read_bytes() == six
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -20,10 +21,11 @@ from PIL import Image
 
 from raydream.data import codec, shards, summary
 from raydream.data import plan as plans
+from raydream.data.job import Job
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
 from raydream.jobs import dream_dataset
-from raydream.jobs.dream_dataset import Options, run
+from raydream.jobs.dream_dataset import run
 from raydream.recipe import Recipe
 from tests.common import RAY, processes, wait_for
 
@@ -37,9 +39,9 @@ def picture(seed: int, size: tuple[int, int] = (120, 104)) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten pictures, some of them in class folders."""
-    folder = tmp_path_factory.mktemp("photos")
+    folder = tmp_path_factory.mktemp("photographs")
     for index in range(10):
         place = folder / ("cat", "dog", ".")[index % 3]
         place.mkdir(exist_ok=True)
@@ -47,8 +49,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def options(tiny_recipe: Recipe, source: Path, output: Path, **changes: Any) -> Options:
-    return Options(**{"input": str(source), "output": str(output), "recipe": tiny_recipe, "actors": (2, 2)} | changes)
+def job(tiny_recipe: Recipe, source: Path, output: Path, **changes: Any) -> Job:
+    return Job(**{"input": str(source), "output": str(output), "recipe": tiny_recipe, "actors": (2, 2)} | changes)
 
 
 def rows_of(output: Path) -> list[shards.Row]:
@@ -62,18 +64,18 @@ def pixels_of(output: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def finished(cluster: None, tiny_recipe: Recipe, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished data set of `photos`, whose sources are kept."""
+def finished(cluster: None, tiny_recipe: Recipe, photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished data set of `photographs`, whose sources are kept."""
     output = tmp_path_factory.mktemp("finished") / "out"
-    run(options(tiny_recipe, photos, output, keep_source=True))
+    run(job(tiny_recipe, photographs, output, keep_source=True))
     return output
 
 
-def test_a_folder_becomes_a_data_set(finished: Path, photos: Path, tiny_recipe: Recipe) -> None:
+def test_a_folder_becomes_a_data_set(finished: Path, photographs: Path, tiny_recipe: Recipe) -> None:
     rows = {row.id: row for row in rows_of(finished)}
-    assert sorted(rows) == sorted(str(p.relative_to(photos)) for p in photos.rglob("*.png"))
+    assert sorted(rows) == sorted(str(p.relative_to(photographs)) for p in photographs.rglob("*.png"))
     for id, row in rows.items():
-        source = (photos / id).read_bytes()
+        source = (photographs / id).read_bytes()
         assert row.label == (id.split("/")[0] if "/" in id else None)
         assert row.source is not None
         np.testing.assert_array_equal(codec.decode(row.source), codec.decode(source))
@@ -109,16 +111,16 @@ def test_datasets_opens_it_as_images(finished: Path, tmp_path: Path, monkeypatch
     assert isinstance(opened.features["dream"], datasets.Image)
 
 
-def test_the_same_command_again_does_nothing_twice(finished: Path, tiny_recipe: Recipe, photos: Path) -> None:
+def test_the_same_command_again_does_nothing_twice(finished: Path, tiny_recipe: Recipe, photographs: Path) -> None:
     marks = sorted((finished / "_raydream/marks").iterdir())
     written = [mark.stat().st_mtime_ns for mark in marks]
-    manifest = run(options(tiny_recipe, photos, finished, keep_source=True))
+    manifest = run(job(tiny_recipe, photographs, finished, keep_source=True))
     assert manifest["images"] == 10
     assert [mark.stat().st_mtime_ns for mark in marks] == written
 
 
 def test_lost_shards_are_made_again_to_the_byte(
-    finished: Path, tiny_recipe: Recipe, photos: Path, tmp_path: Path
+    finished: Path, tiny_recipe: Recipe, photographs: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
     shutil.copytree(finished, output)
@@ -126,46 +128,46 @@ def test_lost_shards_are_made_again_to_the_byte(
         (output / f"_raydream/marks/{shard:05d}.json").unlink()
     (output / "data/00001.parquet").write_bytes(b"half a file")
     (output / "data/00004.parquet").unlink()
-    run(options(tiny_recipe, photos, output, keep_source=True, actors=(1, 1)))
+    run(job(tiny_recipe, photographs, output, keep_source=True, actors=(1, 1)))
     assert pixels_of(output) == pixels_of(finished)
 
 
-def test_other_settings_are_refused_with_the_difference(finished: Path, tiny_recipe: Recipe, photos: Path) -> None:
+def test_other_settings_are_refused_with_the_difference(finished: Path, tiny_recipe: Recipe, photographs: Path) -> None:
     with pytest.raises(UsageError, match=r"steps: 2 -> 3") as caught:
-        run(options(tiny_recipe.changed(steps=3), photos, finished, keep_source=True))
+        run(job(tiny_recipe.changed(steps=3), photographs, finished, keep_source=True))
     assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match=r"keep_source: True -> False"):
-        run(options(tiny_recipe, photos, finished))
+        run(job(tiny_recipe, photographs, finished))
 
 
 def test_shards_and_actors_do_not_change_a_byte(
-    finished: Path, tiny_recipe: Recipe, photos: Path, tmp_path: Path
+    finished: Path, tiny_recipe: Recipe, photographs: Path, tmp_path: Path
 ) -> None:
-    run(options(tiny_recipe, photos, tmp_path / "out", actors=(1, 1), shard_size=4))
+    run(job(tiny_recipe, photographs, tmp_path / "out", actors=(1, 1), shard_size=4))
     assert pixels_of(tmp_path / "out") == pixels_of(finished)
 
 
 @pytest.mark.parametrize("format", ["webdataset", "files"])
 def test_other_formats_hold_the_same_dreams(
-    finished: Path, tiny_recipe: Recipe, photos: Path, tmp_path: Path, format: str
+    finished: Path, tiny_recipe: Recipe, photographs: Path, tmp_path: Path, format: str
 ) -> None:
-    run(options(tiny_recipe, photos, tmp_path / "out", format=format, limit=4))
+    run(job(tiny_recipe, photographs, tmp_path / "out", format=format, limit=4))
     expected = pixels_of(finished)
     made = pixels_of(tmp_path / "out")
     assert len(made) == 4
     assert made == {id: expected[id] for id in made}
 
 
-def test_a_dreamer_dreams_in_one_pass(cluster: None, tiny_recipe: Recipe, photos: Path, tmp_path: Path) -> None:
+def test_a_dreamer_dreams_in_one_pass(cluster: None, tiny_recipe: Recipe, photographs: Path, tmp_path: Path) -> None:
     import keras
 
     image = keras.Input((None, None, 3))
     network = keras.Model(image, keras.layers.Rescaling(-1.0)(image))
     network.save(tmp_path / "negative.keras")
     dreamer = str(tmp_path / "negative.keras")
-    run(options(tiny_recipe, photos, tmp_path / "out", dreamer=dreamer, limit=2, batch_size=2, shard_size=2))
+    run(job(tiny_recipe, photographs, tmp_path / "out", dreamer=dreamer, limit=2, batch_size=2, shard_size=2))
     for row in rows_of(tmp_path / "out"):
-        source = codec.to_uint8(codec.decode((photos / row.id).read_bytes()))
+        source = codec.to_uint8(codec.decode((photographs / row.id).read_bytes()))
         np.testing.assert_array_equal(codec.to_uint8(codec.decode(row.dream)), 255 - source)
         assert row.objective_after is None
 
@@ -181,7 +183,7 @@ def _bomb() -> bytes:
 
 
 @pytest.fixture
-def odd_photos(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+def odd_photographs(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """Good files of every kind, and bad ones with a word that their failure must hold."""
     folder = tmp_path / "odd input"
     folder.mkdir()
@@ -224,11 +226,11 @@ def odd_photos(tmp_path: Path) -> tuple[Path, dict[str, str]]:
 
 
 def test_every_odd_file_becomes_a_row_or_a_reason(
-    cluster: None, tiny_recipe: Recipe, odd_photos: tuple[Path, dict[str, str]], tmp_path: Path
+    cluster: None, tiny_recipe: Recipe, odd_photographs: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
-    folder, bad = odd_photos
+    folder, bad = odd_photographs
     recipe = tiny_recipe.changed(step_size=1e-6)  # so that a dream shows its photograph
-    manifest = run(options(recipe, folder, tmp_path / "out", shard_size=6))
+    manifest = run(job(recipe, folder, tmp_path / "out", shard_size=6))
     failures = {row["id"]: row for row in pq.read_table(tmp_path / "out/failures.parquet").to_pylist()}
     assert sorted(failures) == sorted(bad)
     for id, word in bad.items():
@@ -245,7 +247,7 @@ def test_every_odd_file_becomes_a_row_or_a_reason(
 
 
 def test_an_image_that_kills_its_worker_is_passed_over(
-    cluster: None, tiny_recipe: Recipe, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: None, tiny_recipe: Recipe, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from raydream.jobs.dreaming import stages
 
@@ -256,17 +258,50 @@ def test_an_image_that_kills_its_worker_is_passed_over(
             return super()._batch(batch)
 
     monkeypatch.setattr(stages, "Dream", Killed)
-    manifest = run(options(tiny_recipe, photos, tmp_path / "out", shard_size=5, actors=(1, 1)))
+    manifest = run(job(tiny_recipe, photographs, tmp_path / "out", shard_size=5, actors=(1, 1)))
+    assert_passed_over(tmp_path / "out", manifest, "dream", "its worker died 2 times while dreaming this image")
+
+
+def assert_passed_over(output: Path, manifest: dict[str, Any], stage: str, said: str) -> None:
+    """Asserts that all but dog/4.png are there, and that its failure says so."""
     assert (manifest["images"], manifest["failures"]) == (9, 1)
-    (failure,) = pq.read_table(tmp_path / "out/failures.parquet").to_pylist()
-    assert failure["id"] == "dog/4.png"
-    assert "died" in failure["error"]
+    (failure,) = pq.read_table(output / "failures.parquet").to_pylist()
+    assert (failure["id"], failure["stage"]) == ("dog/4.png", stage)
+    assert said in failure["error"]
+    assert not (output / "_raydream/attempts.json").exists(), "what is done needs no record of attempts"
+    assert not (output / "_raydream/lease.json").exists()
+
+
+def test_an_image_that_kills_its_writer_is_passed_over(
+    cluster: None, tiny_recipe: Recipe, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from raydream.jobs.dreaming import stages
+
+    ours = stages.write
+
+    def write(row: dict[str, Any], job: Job, attempts: Any, lease: str) -> dict[str, Any]:
+        encode = stages.codec.encode
+
+        def deadly(image: Any, format: Any = "png", metadata: Any = None) -> bytes:
+            if metadata and metadata["id"] == "dog/4.png":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return encode(image, format, metadata)
+
+        stages.codec.encode = deadly  # in the worker
+        try:
+            return ours(row, job, attempts, lease)
+        finally:
+            stages.codec.encode = encode
+
+    monkeypatch.setattr(stages, "write", write)
+    manifest = run(job(tiny_recipe, photographs, tmp_path / "out", shard_size=5, actors=(1, 1)))
+    assert_passed_over(tmp_path / "out", manifest, "write", "its worker died 2 times while writing this image")
 
 
 def test_a_dry_run_writes_nothing(
-    tiny_recipe: Recipe, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_recipe: Recipe, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dream_dataset._dry_run(options(tiny_recipe, photos, tmp_path / "out"))
+    dream_dataset._dry_run(job(tiny_recipe, photographs, tmp_path / "out"))
     said = capsys.readouterr().err
     assert "10 images" in said
     assert "an image" in said
@@ -293,16 +328,28 @@ def marks_in(output: Path) -> int:
     return len(list((output / "_raydream/marks").glob("*.json")))
 
 
-def test_kill_the_driver_and_an_actor_and_nothing_is_lost(
-    slow_recipe: Path, photos: Path, tmp_path: Path, environment: dict[str, str]
+def test_refuse_a_second_driver_and_kill_the_first_and_an_actor_and_nothing_is_lost(
+    slow_recipe: Path, photographs: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     whole = subprocess.run(
-        command(slow_recipe, photos, tmp_path / "whole"), env=environment, capture_output=True, text=True, check=False
+        command(slow_recipe, photographs, tmp_path / "whole"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert whole.returncode == 0, whole.stderr
     output = tmp_path / "out"
-    killed = subprocess.Popen(command(slow_recipe, photos, output), env=environment, stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen(command(slow_recipe, photographs, output), env=environment, stderr=subprocess.DEVNULL)
     wait_for(lambda: marks_in(output) >= 1)
+    killed.send_signal(signal.SIGSTOP)  # so that it is not done before the second one has started
+    second = subprocess.run(
+        command(slow_recipe, photographs, output), env=environment, capture_output=True, text=True, check=False
+    )
+    killed.send_signal(signal.SIGCONT)
+    assert second.returncode == 1
+    assert f"another driver is at work here (host {socket.gethostname()}, pid {killed.pid}, since" in second.stderr
+    assert second.stderr.count("\n") == 1
     actors = processes("MapWorker", environment["RAY_TMPDIR"])
     assert actors, "no dream actor found to kill"
     os.kill(actors[0], signal.SIGKILL)
@@ -311,7 +358,7 @@ def test_kill_the_driver_and_an_actor_and_nothing_is_lost(
     killed.wait()
     assert marks_in(output) < 10
     again = subprocess.run(
-        command(slow_recipe, photos, output), env=environment, capture_output=True, text=True, check=False
+        command(slow_recipe, photographs, output), env=environment, capture_output=True, text=True, check=False
     )
     assert again.returncode == 0, again.stderr
     assert "done already" in again.stderr
@@ -321,10 +368,12 @@ def test_kill_the_driver_and_an_actor_and_nothing_is_lost(
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_keeps_what_was_done(
-    slow_recipe: Path, photos: Path, tmp_path: Path, environment: dict[str, str], how: signal.Signals
+    slow_recipe: Path, photographs: Path, tmp_path: Path, environment: dict[str, str], how: signal.Signals
 ) -> None:
     output = tmp_path / "out"
-    process = subprocess.Popen(command(slow_recipe, photos, output), env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(slow_recipe, photographs, output), env=environment, stderr=subprocess.PIPE, text=True
+    )
     wait_for(lambda: marks_in(output) >= 1)
     process.send_signal(how)
     _, said = process.communicate(timeout=60)
@@ -342,21 +391,28 @@ def test_interrupted_it_keeps_what_was_done(
         (["--set", "stps=3"], "did you mean 'steps'"),
         (["--set", "objective=lwo"], "did you mean 'low'"),
         (["--set", "steps=[1,2,3]"], "3 numbers for 2 octaves"),
-        (["--actors", "3,2"], "--actors"),
-        (["--format", "parket"], "did you mean 'parquet'"),
+        (["--actors", "3,2"], "actors 3,2: must be a number, or MIN,MAX"),
+        (["--format", "parket"], "'parquet', 'webdataset', 'files'"),
         (["--input", "nope://x"], "nope"),
         (["--input", "/no/such/folder"], "is empty, or no folder"),
-        (["--output", "{photos}/cat/out"], "lies in the input"),
+        (["--output", "{photographs}/cat/out"], "lies in the input"),
         (["--config", "/no/such.yaml"], "does not exist"),
         (["--batch-size", "0"], "--batch-size"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(
-    slow_recipe: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], word: str
+    slow_recipe: Path,
+    photographs: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    word: str,
 ) -> None:
     from raydream.cli import commands
 
-    wrong = command(slow_recipe, photos, tmp_path / "out", *(a.format(photos=photos) for a in arguments))[3:]
+    wrong = command(
+        slow_recipe, photographs, tmp_path / "out", *(a.format(photographs=photographs) for a in arguments)
+    )[3:]
     with pytest.raises(SystemExit) as exited:
         commands.run(dream_dataset.app, "dream_dataset", wrong)
     assert exited.value.code == 2
@@ -366,16 +422,40 @@ def test_wrong_usage_is_one_line_and_status_2(
     assert not (tmp_path / "out").exists()
 
 
-def test_more_failures_than_allowed_is_status_1(
+def test_failures_are_counted_and_more_than_allowed_is_status_1(
     cluster: None, slow_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / "in"
     source.mkdir()
     picture(1).save(source / "good.png")
     (source / "bad.png").write_bytes(b"bad")
-    common = {"input": str(source), "output": str(tmp_path / "out"), "recipe": str(slow_recipe), "actors": "1"}
-    (tmp_path / "options.yaml").write_text(yaml.safe_dump({**common, "set": ["steps=1"], "max-failures": 1}))
+    common = {"input": str(source), "output": str(tmp_path / "out"), "recipe": str(slow_recipe), "actors": 1}
+    (tmp_path / "options.yaml").write_text(yaml.safe_dump({**common, "set": ["steps=1"], "max-failures": 0}))
     config = ["--config", str(tmp_path / "options.yaml")]
-    assert dream_dataset.app(args=config, standalone_mode=False) == 0
-    assert dream_dataset.app(args=[*config, "--max-failures", "0.4"], standalone_mode=False) == 1
-    assert "more failures than allowed (1 > 0.8)" in capsys.readouterr().err
+    assert dream_dataset.app(args=config, standalone_mode=False) == 1
+    where = f"complete but for 1 image that failed, listed in {tmp_path}/out/failures.parquet"
+    assert f"{where}: exit status 1, since 0 may fail" in capsys.readouterr().err
+    assert dream_dataset.app(args=[*config, "--max-failures", "0.05"], standalone_mode=False) == 0
+    said = capsys.readouterr()
+    assert f"{where}: exit status 0, since 1 may fail" in said.err
+    assert json.loads(said.out)["failures"] == 1, "stdout is no terminal"
+
+
+@pytest.mark.parametrize(
+    ("max_failures", "images", "allowed"),
+    [
+        (0.05, 14, 2),
+        (0.05, 50, 2),
+        (0.05, 1000, 50),
+        (0.05, 2, 1),
+        (0.05, 1, 0),
+        (0.0, 1000, 0),
+        (3, 1000, 3),
+        (9, 9, 8),
+    ],
+)
+def test_a_share_of_few_images_is_taken_as_of_fifty_and_never_all_may_fail(
+    tiny_recipe: Recipe, max_failures: float, images: int, allowed: int
+) -> None:
+    asked = Job(input="in", output="out", recipe=tiny_recipe, max_failures=max_failures)
+    assert asked.allowed_failures(images) == allowed

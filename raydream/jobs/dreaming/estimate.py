@@ -10,12 +10,13 @@ from raydream.cli.progress import duration
 from raydream.core import engine
 from raydream.core.networks.backbones import Backbone
 from raydream.data import codec
+from raydream.data.job import Job
 from raydream.data.plan import Plan
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
 
-_PROBE_STEPS = 4  # the first one, which traces, is not counted
+_PROBE_STEPS = 4  # the first one is not counted: it traces the graph
 
 
 def as_an_actor() -> None:
@@ -23,10 +24,11 @@ def as_an_actor() -> None:
     runtime.worker(cores=1)
 
 
-def estimate(plan: Plan, recipe: Recipe) -> str:
-    """Dreams a few steps of the first good image, and says what that means for all of them."""
+def estimate(job: Job, plan: Plan) -> str:
+    """Times a few steps on the first good image; says how long that image, and all images, will take."""
+    recipe = job.recipe
     backbone = assets.load_for(recipe)
-    image = _probe(plan, recipe, backbone)
+    image = _probe(job, plan, recipe, backbone)
     height, width = image.shape[:2]
     sizes = engine.usable_sizes(height, width, recipe, backbone)
     work = sum(h * w * recipe.steps_of(i, len(sizes)) for i, (h, w) in enumerate(sizes))
@@ -43,9 +45,9 @@ def estimate(plan: Plan, recipe: Recipe) -> str:
     )
 
 
-def _probe(plan: Plan, recipe: Recipe, backbone: Backbone) -> Any:
+def _probe(job: Job, plan: Plan, recipe: Recipe, backbone: Backbone) -> Any:
     """The first image that can be dreamed."""
-    source = Folder(plan.input)
+    source = Folder(job.input)
     for id in plan.ids:
         try:
             image = codec.fit(codec.decode(source.read(id)), recipe.size)
@@ -53,4 +55,4 @@ def _probe(plan: Plan, recipe: Recipe, backbone: Backbone) -> Any:
             return image
         except (UsageError, ValueError, MemoryError, OSError):
             continue
-    raise UsageError(f"none of the {len(plan.ids)} images of {plan.input} can be dreamed")
+    raise UsageError(f"none of the {len(plan.ids)} images of {job.input} can be dreamed")

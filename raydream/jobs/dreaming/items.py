@@ -8,12 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raydream.data.shards import Failure
+from raydream.data.shards import Failure, Row
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """An image on its way. `image` is float32 in [-1, 1], or uint8 where that says the same."""
+    """An image on its way.
+
+    Attributes:
+        id, name: path below the input, and the path of its dream.
+        image: (height, width, 3), float32 in [-1, 1], or uint8 where that loses nothing.
+        source_digest: SHA-256 of the photograph's file.
+        dream: (height, width, 3).
+        before, after: objective of the photograph and of the dream.
+        seconds: spent dreaming it.
+        row: the dream as it is written.
+        failure: why there is none.
+    """
 
     id: str
     name: str
@@ -23,9 +34,10 @@ class Item:
     before: float | None = None
     after: float | None = None
     seconds: float = 0.0
+    row: Row | None = None
     failure: Failure | None = None
 
     def failed(self, stage: str, error: str) -> Item:
-        """The same image, given up."""
+        """The same image with the reason why there is no dream of it; its pixels are dropped."""
         failure = Failure(id=self.id, stage=stage, error=" ".join(error.split())[:500])
         return replace(self, image=None, dream=None, failure=failure)

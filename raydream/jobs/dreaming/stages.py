@@ -9,54 +9,36 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raydream import assets, runtime
+from raydream import runtime
 from raydream.data import codec, provenance, shards, summary
 from raydream.data import plan as plans
-from raydream.data.shards import Format, Mark, Row
+from raydream.data.job import Job
+from raydream.data.shards import Mark, Row
 from raydream.data.storage import Folder
-from raydream.errors import UsageError
+from raydream.errors import UsageError, WorkError
 from raydream.jobs import cluster
+from raydream.jobs.dreaming.attempts import SHARD_DEATHS, Attempt, Work, of_workers, pass_over_fatal
+from raydream.jobs.dreaming.batches import batches, dreaming
 from raydream.jobs.dreaming.items import Item
-from raydream.jobs.dreaming.tries import guarded
+from raydream.jobs.dreaming.lease import check_token
 from raydream.recipe import Recipe
 
 _PAYLOAD_BYTES = 1_500_000_000  # a row of Arrow holds 2 GiB
 _NAME_BYTES = 255  # most file systems take no longer name
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What the stages need to know: plain data, sent to every worker."""
-
-    input: str
-    output: str
-    recipe: Recipe
-    format: Format
-    picture: str  # ending of the pictures' names
-    keep_source: bool
-    batch_size: int
-    dreamer: str | None
-
-
-def load(row: dict[str, Any], work: Work, tries: Any) -> dict[str, Any]:
+def load(row: dict[str, Any], job: Job, attempts: Any) -> dict[str, Any]:
     """Reads, decodes and resizes the images of a shard; a bad one becomes a failure and nothing more."""
-    folder = Folder(work.input)
+    folder = Folder(job.input)
     items = [Item(id=id, name=name) for id, name in pickle.loads(row["payload"])]
-    loaded = guarded(
-        tries,
-        "load",
-        row["shard"],
-        items,
-        lambda some: [_loaded(i, folder, work.recipe) for i in some],
+    loaded = pass_over_fatal(
+        attempts, "load", row["shard"], items, lambda some: [_loaded(i, folder, job.recipe) for i in some]
     )
     room = _PAYLOAD_BYTES
     for index, item in enumerate(loaded):
@@ -82,22 +64,22 @@ def _loaded(item: Item, folder: Folder, recipe: Recipe) -> Item:
 
 
 class Dream:
-    """The actor that dreams: loads the network once, then dreams shard after shard."""
+    """The actor that dreams: it loads the network once, then dreams one shard after another."""
 
-    def __init__(self, work: Work, tries: Any) -> None:
-        self._work, self._tries = work, tries
+    def __init__(self, job: Job, attempts: Any) -> None:
+        self._batch_size, self._attempts = job.batch_size or 1, attempts
         runtime.worker(cluster.own_cores())
-        self._dream, self.device = dreaming(work.recipe, work.dreamer)
+        self.device = runtime.device()
+        self._dream = dreaming(job)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         items: list[Item] = pickle.loads(row["payload"])
-        dreamed = guarded(self._tries, "dream", row["shard"], items, self._dreamed)
-        payload = pickle.dumps((dreamed, self.device), protocol=5)
-        return {"shard": row["shard"], "payload": payload}
+        dreamed = pass_over_fatal(self._attempts, "dream", row["shard"], items, self._dreamed)
+        return {"shard": row["shard"], "payload": pickle.dumps((dreamed, self.device), protocol=5)}
 
     def _dreamed(self, items: list[Item]) -> list[Item]:
         by_id: dict[str, Item] = {}
-        for batch in _batches(items, self._work.batch_size):
+        for batch in batches(items, self._batch_size):
             by_id |= {item.id: item for item in self._batch(batch)}
         return [by_id.get(item.id, item) for item in items]
 
@@ -105,7 +87,7 @@ class Dream:
         try:
             return self._dream(batch)
         except Exception as error:
-            # A batch may be too much, or one of its images: alone each gets its own verdict.
+            # The batch may be too large, or one of its images bad: alone, each gets its own verdict.
             if len(batch) > 1:
                 return [item for one in batch for item in self._batch([one])]
             return [batch[0].failed("dream", _reason(error))]
@@ -119,102 +101,51 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[-1] if lines else ''}"
 
 
-def _batches(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
-    """Items that have an image, in batches of one size each."""
-    loaded = [item for item in items if item.image is not None]
-    by_size = sorted(loaded, key=lambda item: _shape(item)[:2])
-    for _, group in groupby(by_size, key=lambda item: _shape(item)[:2]):
-        same = list(group)
-        yield from (same[i : i + most] for i in range(0, len(same), most))
-
-
-def _shape(item: Item) -> tuple[int, ...]:
-    return () if item.image is None else item.image.shape
-
-
-def dreaming(recipe: Recipe, dreamer: str | None) -> tuple[Callable[[list[Item]], list[Item]], str]:
-    """A function that dreams a batch of same-sized items, and the name of the device it runs on.
-
-    The files of the recipe and the dreamer may be URLs.
-    """
-    return (_one_pass(assets.fetch(dreamer, "dreamer")) if dreamer else _ascent(recipe)), runtime.device()
-
-
-def _ascent(recipe: Recipe) -> Callable[[list[Item]], list[Item]]:
-    from raydream.core import engine
-
-    backbone = assets.load_for(recipe)
-
-    def dream(batch: list[Item]) -> list[Item]:
-        began = time.monotonic()
-        seeds = [recipe.seed_of(item.id) for item in batch]
-        before = engine.measure(_images(batch), recipe, backbone)
-        dreams = engine.dream(_images(batch), recipe, backbone, seeds)
-        after = engine.measure(dreams, recipe, backbone)
-        seconds = (time.monotonic() - began) / len(batch)
-        return [
-            replace(i, dream=codec.to_uint8(d), before=float(b), after=float(a), seconds=seconds)
-            for i, d, b, a in zip(batch, dreams, before, after, strict=True)
-        ]
-
-    return dream
-
-
-def _one_pass(path: str) -> Callable[[list[Item]], list[Item]]:
-    from raydream.core.networks.loading import load_keras
-
-    model = load_keras(path, what="dreamer")
-
-    def dream(batch: list[Item]) -> list[Item]:
-        began = time.monotonic()
-        dreams = np.asarray(model([_images(batch)], training=False))
-        seconds = (time.monotonic() - began) / len(batch)
-        return [replace(i, dream=codec.to_uint8(d), seconds=seconds) for i, d in zip(batch, dreams, strict=True)]
-
-    return dream
-
-
-def _images(batch: list[Item]) -> NDArray[np.float32]:
-    images = [item.image for item in batch if item.image is not None]
-    return np.stack([codec.from_uint8(i) if i.dtype == np.uint8 else i for i in images])
-
-
-def write(row: dict[str, Any], work: Work) -> dict[str, Any]:
-    """Encodes the dreams, writes the shard's file, then its mark."""
+def write(row: dict[str, Any], job: Job, attempts: Any, lease: str) -> dict[str, Any]:
+    """Encodes the dreams, writes the shard's file, then its mark; nothing if the driver's lease is lost."""
+    shard: int = row["shard"]
     items, device = pickle.loads(row["payload"])
-    rows, failures = [], []
-    for item in items:
-        try:
-            if not item.failure:
-                rows.append(_row(item, work))
-        except (ValueError, MemoryError) as error:  # more than the format holds, or no picture
-            item = item.failed("write", str(error))
-        if item.failure:
-            failures.append(item.failure)
-    out = Folder(work.output)
-    shards.write(out, row["shard"], rows, work.format)
-    facts = tuple(r.facts for r in rows)
-    mark = Mark(shard=row["shard"], rows=facts, failures=tuple(failures), device=device)
-    summary.mark(out, mark)
+    encoded = pass_over_fatal(attempts, "write", shard, items, lambda some: [_encoded(i, job) for i in some])
+    rows = [item.row for item in encoded if item.row]
+    failures = tuple(item.failure for item in encoded if item.failure)
+    out = Folder(job.output)
+    with Attempt(attempts, Work("write file", shard)) as deaths:
+        if (died := of_workers(deaths)) >= SHARD_DEATHS:
+            attempts.forget.remote(shard)  # the same command tries again
+            raise WorkError(f"workers died {died} times while writing the file of shard {shard}: use smaller shards")
+        check_token(out, lease)
+        shards.write(out, shard, rows, job.format)
+        facts = tuple(r.facts for r in rows)
+        summary.mark(out, Mark(shard=shard, rows=facts, failures=failures, device=device))
+    attempts.forget.remote(shard)
     return {"images": len(rows), "failures": len(failures)}
 
 
-def _row(item: Item, work: Work) -> Row:
+def _encoded(item: Item, job: Job) -> Item:
+    if item.failure:
+        return item
+    try:
+        return replace(item, image=None, dream=None, row=_row(item, job))
+    except (ValueError, MemoryError) as error:  # more than the format holds, or no picture
+        return item.failed("write", str(error))
+
+
+def _row(item: Item, job: Job) -> Row:
     assert item.image is not None
     assert item.dream is not None
-    if work.format == "files" and max(len(os.fsencode(part)) for part in item.name.split("/")) > _NAME_BYTES:
+    if job.format == "files" and max(len(os.fsencode(part)) for part in item.name.split("/")) > _NAME_BYTES:
         raise ValueError(f"its dream's name would be longer than {_NAME_BYTES} bytes")
     id = shards.printable(item.id)
-    seed, recipe = work.recipe.seed_of(item.id), work.recipe
-    inside = provenance.inside(recipe, id, seed, item.source_digest, work.dreamer)
-    picture = codec.FORMATS[work.picture]
+    seed, recipe = job.recipe.seed_of(item.id), job.recipe
+    inside = provenance.inside(recipe, id, seed, item.source_digest, job.dreamer)
+    picture = codec.FORMATS[f".{job.picture}"]
     height, width = item.dream.shape[:2]
     return Row(
         id=id,
         label=plans.label_of(item.id),
         name=shards.printable(item.name),
         dream=codec.encode(item.dream, picture, inside),
-        source=codec.encode(item.image, picture) if work.keep_source else None,
+        source=codec.encode(item.image, picture) if job.keep_source else None,
         width=width,
         height=height,
         seed=seed,

@@ -1,0 +1,102 @@
+"""The network to compress, and its half-done dreams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from raydream import assets, runtime
+from raydream.data import storage
+from raydream.errors import UsageError
+from raydream.jobs.compressing.job import Compression
+from raydream.pages import cards
+from raydream.types import Image
+
+if TYPE_CHECKING:
+    from raydream.core.networks.loading import Network
+
+STEPS = (2, 6, 12)  # of the last octave, after which a dream is looked at
+
+
+def prepare(job: Compression) -> Compression:
+    """The job with absolute paths and named weights; configures TensorFlow for the driver."""
+    from raydream.core.networks import loading
+
+    runtime.driver()
+    weights = job.weights or ("imagenet" if job.backbone in loading.ARCHITECTURES else None)
+    if job.weights and job.backbone.endswith((".keras", ".npz")):
+        raise UsageError(f"--weights: {job.backbone} brings its own: leave them out")
+    weights = assets.named_weights(job.backbone, weights)
+    if weights and weights not in ("imagenet", "compact"):
+        weights = storage.anywhere(weights)
+    job = replace(
+        job,
+        input=storage.absolute(job.input),
+        output=storage.absolute(job.output),
+        backbone=storage.anywhere(job.backbone),
+        weights=weights,
+    )
+    storage.check_apart(job.input, job.output)
+    return job
+
+
+@dataclass(frozen=True)
+class Original:
+    """The network to compress, as the driver and the actors load it."""
+
+    job: Compression
+
+    @cached_property
+    def _files(self) -> assets.Files:
+        return assets.locate(self.job.backbone, self.job.weights)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file of its weights."""
+        return assets.digest(self._files.trained)
+
+    @cached_property
+    def _found(self) -> Network:
+        from raydream.core.networks import loading
+
+        return loading.load(self._files.backbone, self._files.weights)
+
+    @property
+    def name(self) -> str:
+        """Its architecture where that is known (VGG takes images in a range of its own), else the name of its file."""
+        return self._found.architecture or cards.last_part(self.job.backbone)
+
+    @cached_property
+    def network(self) -> Any:
+        """The network up to `through`, folded."""
+        from raydream.core.networks import compression
+        from raydream.core.networks.backbones import layer_names
+
+        model = self._found.model
+        return compression.plain(model, self.job.through or layer_names(model)[-1])
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """Layers to dream of, spread over the upper 60 % of the network."""
+        from raydream.core.networks.backbones import layer_names
+
+        names = layer_names(self.network)
+        return tuple(dict.fromkeys(names[round(share * (len(names) - 1))] for share in (0.4, 0.6, 0.8, 1.0)))
+
+    @cached_property
+    def backbone(self) -> Any:
+        """The network as a backbone, which gives those layers."""
+        from raydream.core.networks.backbones import load_backbone
+
+        return load_backbone(self._files.backbone, self.layers, weights=self._files.weights)
+
+    def half_done(self, image: Image, number: int) -> list[Image]:
+        """An image after each of a few numbers of steps of dreaming; `number` chooses the layer and the seed."""
+        from raydream.core import engine
+        from raydream.recipe import Recipe
+
+        objective = self.layers[number % len(self.layers)]
+        recipe = Recipe(objective=objective, octaves=2, steps=STEPS[-1])  # type: ignore[arg-type]
+        steps = engine.dream_steps(image[None], recipe, self.backbone, [number])
+        return [step.images[0] for step in steps if step.octave == step.octaves - 1 and step.step + 1 in STEPS]

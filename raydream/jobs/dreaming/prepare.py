@@ -1,0 +1,89 @@
+"""Before any dreaming: the job checked and resolved, and its plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from raydream import assets, runtime
+from raydream.data import codec, storage
+from raydream.data import plan as plans
+from raydream.data.job import Job
+from raydream.data.plan import Plan
+from raydream.data.storage import Folder
+
+_GPU_BATCH = 8  # images; on CPUs a batch is no faster
+
+
+def prepare(job: Job) -> tuple[Job, Plan]:
+    """The job with absolute paths and digests, and the plan of its images.
+
+    Raises:
+        UsageError: nothing to dream, or nothing to dream it with.
+    """
+    # Workers may run in another folder than we do.
+    recipe = job.recipe
+    recipe = recipe.changed(
+        backbone=storage.anywhere(recipe.backbone), weights=recipe.weights and storage.anywhere(recipe.weights)
+    )
+    job = replace(
+        job,
+        input=storage.absolute(job.input),
+        output=storage.absolute(job.output),
+        recipe=recipe,
+        dreamer=job.dreamer and storage.absolute(job.dreamer),
+    )
+    storage.check_apart(job.input, job.output)
+    plan = plans.make_plan(Folder(job.input), codec.IMAGE_ENDINGS, job.shard_size, job.limit)
+    job = _resolved(job)
+    return job, plan
+
+
+def _resolved(job: Job) -> Job:
+    """The job with the digests of what it dreams with; faults of its files show here, before any work."""
+    runtime.driver()
+    if not job.dreamer:
+        return replace(job, recipe=assets.resolve(job.recipe))
+    from raydream.core.networks import loading
+
+    path = assets.fetch(job.dreamer, "dreamer")
+    loading.load_keras(path, what="dreamer")
+    # The recipe's own weights are not used.
+    recipe = job.recipe.changed(precision=job.recipe.precision or "float32")
+    return replace(job, recipe=recipe, dreamer_digest=assets.digest(path, "dreamer"))
+
+
+def with_batch_size(job: Job) -> Job:
+    """The job with its batch size: as asked, as the data set was begun with, or as suits the cluster's devices.
+
+    The batch size may show in the last bits of a dream, so it is decided once for the whole data set.
+    """
+    out = Folder(job.output)
+    size = job.batch_size
+    if size is None and out.exists(plans.PLAN):
+        size = plans.stored_plan(out).settings["batch_size"]
+    if size is None:
+        size = _GPU_BATCH if _gpus(job) else 1
+    return replace(job, batch_size=size)
+
+
+def _gpus(job: Job) -> float:
+    """GPUs of an actor; starts or joins the cluster only if that must be found out."""
+    if job.gpus_per_actor is not None:
+        return job.gpus_per_actor
+    from raydream.jobs import cluster
+
+    cluster.join()
+    return cluster.devices(None)[0]
+
+
+def with_settings(plan: Plan, job: Job) -> Plan:
+    """The plan with what else decides the data set."""
+    settings: dict[str, Any] = {
+        **job.decisive(),
+        "weights": job.recipe.weights_digest,
+        "shard_size": job.shard_size,
+        "limit": job.limit,
+    }
+    del settings["input"]
+    return replace(plan, settings=settings, recipe=job.recipe.as_dict())
