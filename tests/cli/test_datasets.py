@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from raydream.cli import commands
 from raydream.data import plan as plans
 from raydream.data.shards import Failure
 from raydream.data.storage import Folder
