@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from raydream.data.shards import Format
 from raydream.recipe import Recipe
+
+Format = Literal["parquet", "webdataset", "files"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Job:
         keep_source: whether the photographs, as they are dreamed, go into the data set.
         limit: most images to take, None for all.
         max_failures: largest share of failed images with which the job still succeeds.
+        license: of the dreams, as the Hugging Face Hub names licenses; for the data set card.
     """
 
     input: str
@@ -43,6 +45,7 @@ class Job:
     keep_source: bool = False
     limit: int | None = None
     max_failures: float = 0.05
+    license: str = "other"
 
     def decisive(self) -> dict[str, Any]:
         """What decides the bytes of the data: resuming with other values is refused."""

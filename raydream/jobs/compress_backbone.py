@@ -161,12 +161,12 @@ def _prepared(options: Options) -> Options:
     if options.weights and options.backbone.endswith((".keras", ".npz")):
         raise UsageError(f"--weights: {options.backbone} brings its own: leave them out")
     if weights and weights not in ("imagenet", "compact"):
-        weights = storage.anywhere(weights)
+        weights = storage.absolute_if_file(weights)
     options = replace(
         options,
         input=storage.absolute(options.input),
         output=storage.absolute(options.output),
-        backbone=storage.anywhere(options.backbone),
+        backbone=storage.absolute_if_file(options.backbone),
         weights=weights,
     )
     storage.check_apart(options.input, options.output)

@@ -48,7 +48,8 @@ def prepared(options: Options) -> tuple[Options, Plan]:
     # Workers may run in another folder than we do.
     recipe = options.recipe
     recipe = recipe.changed(
-        backbone=storage.anywhere(recipe.backbone), weights=recipe.weights and storage.anywhere(recipe.weights)
+        backbone=storage.absolute_if_file(recipe.backbone),
+        weights=recipe.weights and storage.absolute_if_file(recipe.weights),
     )
     options = replace(
         options,
