@@ -17,27 +17,9 @@ _RETRIED_STATUSES = (408, 425, 429)  # and all from 500 on
 # Libraries whose errors are of the network where they carry no HTTP status.
 _NETWORK = {"aiohttp", "botocore", "gcsfs", "google", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"}
 _PERMANENT = {
-    getattr(errno, name)
-    for name in [
-        "EACCES",
-        "EBADF",
-        "EDQUOT",
-        "EEXIST",
-        "EFBIG",
-        "EINVAL",
-        "EISDIR",
-        "ELOOP",
-        "ENAMETOOLONG",
-        "ENOENT",
-        "ENOSPC",
-        "ENOTDIR",
-        "ENOTEMPTY",
-        "ENOTSUP",
-        "EPERM",
-        "EROFS",
-        "EXDEV",
-    ]
-    if hasattr(errno, name)
+    *(errno.EACCES, errno.EBADF, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EINVAL, errno.EISDIR, errno.ELOOP),
+    *(errno.ENAMETOOLONG, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENOTSUP, errno.EPERM),
+    *(errno.EROFS, errno.EXDEV),
 }
 # Built-in errors that callers tell apart by their class.
 _KINDS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)

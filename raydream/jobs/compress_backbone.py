@@ -31,7 +31,7 @@ from raydream.cli import commands
 from raydream.cli.progress import Progress
 from raydream.core.networks.compression import Image
 from raydream.core.networks.quantization import Moments
-from raydream.data import codec, storage
+from raydream.data import codec, storage, summary
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError, nearest
 from raydream.pages import cards
@@ -83,7 +83,7 @@ class Original:
     @property
     def name(self) -> str:
         """What it is, where that is known (VGG wants its own range of images), else the name of its file."""
-        return self._found.architecture or cards.last_part(self.options.backbone)
+        return self._found.architecture or summary.last_part(self.options.backbone)
 
     @cached_property
     def network(self) -> Any:

@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from raydream import runtime
 from raydream.cli import commands
 from raydream.cli.progress import Progress
-from raydream.data import plan as plans
-from raydream.data import storage, summary
+from raydream.data import layout, storage, summary
+from raydream.data.job import Format
+from raydream.data.packing import pack
 from raydream.data.plan import Plan
-from raydream.data.shards import FORMATS
+from raydream.data.planning import check_or_store_plan
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError
 from raydream.jobs.dreaming import finish as finishing
@@ -46,20 +46,23 @@ def run(options: Options) -> dict[str, Any]:
     """
     began = time.monotonic()
     suggest = options.recipe.precision is None and not options.dreamer
-    options, plan = prepared(options)
+    options, job, images = prepared(options)
     out = Folder(options.output)
-    plans.settle(out, plan)
+    plan, notes = check_or_store_plan(out, job, images)
+    for note in notes:
+        _say(note)
+    finishing.begin(out, plan)
     earlier = summary.logged_seconds(out)
-    finished = summary.done(out)
-    todo = [shard for shard in range(len(plan.shards)) if shard not in finished]
+    finished = layout.done(out, job.format)
+    todo = [shard for shard in range(plan.shards) if shard not in finished]
     if finished:
-        _say(f"{len(finished)} of {len(plan.shards)} shards are done already")
+        _say(f"{len(finished)} of {plan.shards} shards are done already")
     status = "failed"
     try:
         if todo:
             _dream(options, plan, todo, suggest)
         seconds = earlier + time.monotonic() - began
-        manifest = finishing.finish(out, plan, options.recipe, seconds)
+        manifest = finishing.finish(out, plan, seconds)
         status = "done"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -80,7 +83,8 @@ def _dream(options: Options, plan: Plan, todo: Sequence[int], suggest: bool) -> 
     devices = cluster.devices(options.gpus_per_actor)
     if suggest:
         runtime.suggest_bfloat16(gpu=bool(devices[0]))
-    progress = Progress(sum(len(plan.shards[shard]) for shard in todo))
+    out = Folder(options.output)
+    progress = Progress(sum(len(plan.read_shard(out, shard)) for shard in todo))
     try:
         for result in _pipeline(options, plan, todo, devices).iter_rows():
             progress.advance(result["images"] + result["failures"], result["failures"])
@@ -104,16 +108,16 @@ def _pipeline(options: Options, plan: Plan, todo: Sequence[int], devices: tuple[
         input=options.input,
         output=options.output,
         recipe=options.recipe,
-        format=plan.settings["format"],
+        format=plan.job.format,
         picture=f".{options.picture}",
         keep_source=options.keep_source,
-        batch_size=plan.settings["batch_size"],
+        batch_size=plan.job.batch_size or 1,
         dreamer=options.dreamer,
+        plan=plan,
         imagenet=storage.absolute(weights) if (weights := os.environ.get("RAYDREAM_WEIGHTS")) else None,
     )
     tries = Tries.remote()  # type: ignore[attr-defined]
-    names = plan.names(work.picture)
-    rows = [{"shard": shard, "payload": pickle.dumps([(id, names[id]) for id in plan.shards[shard]])} for shard in todo]
+    rows = [{"shard": shard} for shard in todo]
     # Dreaming on a CPU takes its core and the light stages squeeze in; beside a GPU they share the cores evenly.
     heavy, light = (0.5, 0.5) if gpus else (0.9, 0.1)
     pool = ray.data.ActorPoolStrategy(min_size=fewest, max_size=most, max_tasks_in_flight_per_actor=2)
@@ -139,13 +143,18 @@ def _dry_run(options: Options) -> None:
     from raydream.jobs.dreaming.estimate import as_an_actor, estimate
 
     as_an_actor()
-    options, plan = prepared(options)
-    largest = max(map(len, plan.shards))
-    _say(f"input    {options.input}: {len(plan.ids)} images, {len(plan.passed_over)} other files passed over")
-    shape = f"{len(plan.shards)} shards of up to {largest} images"
+    options, _, found = prepared(options)
+    found = found.first(options.limit or len(found.ids))
+    counts = pack(found.sizes, options.shard_size)
+    _say(f"input    {options.input}: {len(found.ids)} images, {len(found.passed_over)} other files passed over")
+    shape = f"{len(counts)} shards of up to {max(counts)} images"
     _say(f"output   {options.output}: {shape}, {options.format}")
     _say(f"recipe   {options.recipe.digest[:12]}, weights {str(options.recipe.weights_digest)[:12]}")
-    _say(f"takes    {estimate(plan, options.recipe)}" if not options.dreamer else "takes    one pass an image")
+    _say(
+        f"takes    {estimate(options.input, found.ids, options.recipe)}"
+        if not options.dreamer
+        else "takes    one pass an image"
+    )
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -176,7 +185,7 @@ def main(  # noqa: PLR0913 -- the command line: one parameter an option
         int | None,
         typer.Option(min=1, help="Images at once. Default: 8 with --gpus-per-actor, else 1."),
     ] = None,
-    format: Annotated[str, typer.Option(help=" | ".join(FORMATS))] = "parquet",
+    format: Annotated[str, typer.Option(help=" | ".join(get_args(Format)))] = "parquet",
     picture: Annotated[str, typer.Option(help="png | jpg | webp")] = "png",
     keep_source: Annotated[
         bool, typer.Option("--keep-source", help="Keep the photographs beside their dreams.")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from raydream import assets
 from raydream.cli import commands
 from raydream.data import codec, storage
-from raydream.data import plan as plans
-from raydream.data.plan import Plan
-from raydream.data.shards import FORMATS
-from raydream.data.storage import Folder
+from raydream.data.inputs import Input, list_input
+from raydream.data.job import Format, Job
 from raydream.errors import UsageError, nearest
 from raydream.recipe import Recipe
 
@@ -34,23 +33,21 @@ class Options:
     max_failures: float = 0.05
 
 
-def prepared(options: Options) -> tuple[Options, Plan]:
-    """The plan, and the options with their recipe checked and the digest of its weights filled in.
+def prepared(options: Options) -> tuple[Options, Job, Input]:
+    """The options with their recipe checked and the digest of its weights filled in, the job they ask for, its images.
 
     Raises:
         UsageError: nothing to dream, or nothing to dream it with.
     """
-    if options.format not in FORMATS:
-        raise UsageError(f"unknown format {options.format!r}: {nearest(options.format, FORMATS)}")
+    if options.format not in get_args(Format):
+        raise UsageError(f"unknown format {options.format!r}: {nearest(options.format, get_args(Format))}")
     if f".{options.picture}" not in codec.FORMATS:
         endings = [ending[1:] for ending in codec.FORMATS]
         raise UsageError(f"unknown picture {options.picture!r}: {nearest(options.picture, endings)}")
     # Workers may run in another folder than we do.
     recipe = options.recipe
-    recipe = recipe.changed(
-        backbone=storage.absolute_if_file(recipe.backbone),
-        weights=recipe.weights and storage.absolute_if_file(recipe.weights),
-    )
+    weights = recipe.weights and storage.absolute_if_file(recipe.weights)
+    recipe = recipe.changed(backbone=storage.absolute_if_file(recipe.backbone), weights=weights)
     options = replace(
         options,
         input=storage.absolute(options.input),
@@ -58,20 +55,11 @@ def prepared(options: Options) -> tuple[Options, Plan]:
         dreamer=options.dreamer and storage.absolute(options.dreamer),
     )
     storage.check_apart(options.input, options.output)
-    plan = plans.make_plan(Folder(options.input), codec.IMAGE_ENDINGS, options.shard_size, options.limit)
+    found = list_input(options.input)
     recipe = recipe.resolved(_weights_digest(replace(options, recipe=recipe)))
-    settings = {
-        "recipe": recipe.digest,
-        "weights": recipe.weights_digest,
-        "dreamer": options.dreamer,
-        "format": options.format,
-        "picture": options.picture,
-        "keep_source": options.keep_source,
-        "batch_size": options.batch_size or (8 if options.gpus_per_actor else 1),
-        "shard_size": options.shard_size,
-        "limit": options.limit,
-    }
-    return replace(options, recipe=recipe), replace(plan, settings=settings, recipe=recipe.as_dict())
+    batch_size = options.batch_size or (8 if options.gpus_per_actor else 1)
+    options = replace(options, recipe=recipe)
+    return options, Job(**{**vars(options), "batch_size": batch_size}), found
 
 
 def _weights_digest(options: Options) -> str:

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raydream import assets
-from raydream.data import codec, provenance, shards, summary
-from raydream.data import plan as plans
-from raydream.data.shards import Format, Mark, Row
+from raydream.data import codec, provenance, shards
+from raydream.data.job import Format
+from raydream.data.plan import Plan
+from raydream.data.rows import Row, label_of, printable
 from raydream.data.storage import Folder, fetch
 from raydream.errors import UsageError
 from raydream.jobs import cluster
@@ -46,13 +47,14 @@ class Work:
     keep_source: bool
     batch_size: int
     dreamer: str | None
+    plan: Plan
     imagenet: str | None  # the driver's RAYDREAM_WEIGHTS: a worker has the environment of its node
 
 
 def load(row: dict[str, Any], work: Work, tries: Any) -> dict[str, Any]:
     """Reads, decodes and resizes the images of a shard; a bad one becomes a failure and nothing more."""
     folder = Folder(work.input)
-    items = [Item(id=id, name=name) for id, name in pickle.loads(row["payload"])]
+    items = [Item(id=id, name=name) for id, name in work.plan.read_shard(Folder(work.output), row["shard"])]
     loaded = guarded(
         tries,
         "load",
@@ -206,11 +208,9 @@ def write(row: dict[str, Any], work: Work) -> dict[str, Any]:
             item = item.failed("write", str(error))
         if item.failure:
             failures.append(item.failure)
-    out = Folder(work.output)
-    shards.write(out, row["shard"], rows, work.format)
-    facts = tuple(r.facts for r in rows)
-    mark = Mark(shard=row["shard"], rows=facts, failures=tuple(failures), device=device)
-    summary.mark(out, mark)
+    seconds = sum(item.seconds for item in items)
+    shard = shards.Shard(number=row["shard"], rows=rows, failures=failures, device=device, seconds=seconds)
+    shards.write(Folder(work.output), shard, work.format)
     return {"images": len(rows), "failures": len(failures)}
 
 
@@ -219,15 +219,15 @@ def _row(item: Item, work: Work) -> Row:
     assert item.dream is not None
     if work.format == "files" and max(len(os.fsencode(part)) for part in item.name.split("/")) > _NAME_BYTES:
         raise ValueError(f"its dream's name would be longer than {_NAME_BYTES} bytes")
-    id = shards.printable(item.id)
+    id = printable(item.id)
     seed, recipe = work.recipe.seed_of(item.id), work.recipe
     inside = provenance.inside(recipe, id, seed, item.source_digest, work.dreamer)
     picture = codec.FORMATS[work.picture]
     height, width = item.dream.shape[:2]
     return Row(
         id=id,
-        label=plans.label_of(item.id),
-        name=shards.printable(item.name),
+        label=label_of(item.id),
+        name=printable(item.name),
         dream=codec.encode(item.dream, picture, inside),
         source=codec.encode(item.image, picture) if work.keep_source else None,
         width=width,
@@ -236,5 +236,4 @@ def _row(item: Item, work: Work) -> Row:
         recipe=recipe.digest,
         objective_before=item.before,
         objective_after=item.after,
-        seconds=round(item.seconds, 3),
     )
