@@ -67,7 +67,8 @@ def encode(rows: Sequence[Row], shard: int) -> tuple[bytes, tuple[int, ...]]:
 
 
 def _writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
-    return pq.ParquetWriter(sink, schema, compression="none")  # the pictures are compressed already
+    facts = [field.name for field in schema if field.type != _IMAGE]
+    return pq.ParquetWriter(sink, schema, compression="none", write_statistics=facts)  # pictures are compressed already
 
 
 def _groups(rows: Sequence[Row]) -> Iterator[list[Row]]:

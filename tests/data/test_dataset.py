@@ -4,9 +4,12 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from raydream.data import codec, layout, provenance, shards, summary
+from raydream.data import codec, joining, layout, parquet, provenance, shards, summary
 from raydream.data import plan as plans
 from raydream.data.inputs import Input, list_input
 from raydream.data.job import Format, Job
@@ -427,8 +430,8 @@ def test_a_finished_data_set_has_all_that_the_readme_names_and_they_agree(format
 def test_failures_name_every_image_that_is_not_there_and_why(out: Folder) -> None:
     finished(out)
     assert pq.read_table(io.BytesIO(out.read("failures.parquet"))).to_pylist() == [
-        {"id": "cats/tom.png", "stage": "load", "error": "file is empty"},
         {"id": "caf\\udce9.jpg", "stage": "dream", "error": "no \\udcff"},
+        {"id": "cats/tom.png", "stage": "load", "error": "file is empty"},
         {"id": "notes.txt", "stage": "list", "error": "not an image by its name"},
         {"id": "\\udcfe.txt", "stage": "list", "error": "not an image by its name"},
     ]
@@ -498,8 +501,12 @@ for folder in sys.argv[1:]:
     opened = datasets.load_dataset(folder)
     assert list(opened) == ["train"], opened
     features = {name: type(kind).__name__ for name, kind in opened["train"].features.items()}
-    rows = [{name: (value.size, value.convert("RGB").getcolors()) if features[name] == "Image" else value
-             for name, value in row.items()} for row in opened["train"]]
+    labels = opened["train"].features.get("label")
+    def plain(name, value):
+        if features[name] == "Image":
+            return value.size, value.convert("RGB").getcolors()
+        return labels.int2str(value) if features[name] == "ClassLabel" and value is not None else value
+    rows = [{name: plain(name, value) for name, value in row.items()} for row in opened["train"]]
     found[folder] = {"features": features, "rows": rows}
 print(json.dumps(found))
 """
@@ -535,6 +542,7 @@ def test_datasets_opens_all_formats_through_the_readme_with_all_pictures(tmp_pat
         features, rows = found[out.url]["features"], found[out.url]["rows"]
         pictures = {f"dream{ending}", f"source{ending}"} if keep else {f"dream{ending}"}
         assert {name for name, kind in features.items() if kind == "Image"} == pictures
+        assert format != "parquet" or features["label"] == "ClassLabel"
         assert sorted(facts_of(r)["id"] for r in rows) == sorted(dreamed)
         for r in rows:
             number = dreamed.index(facts_of(r)["id"])
@@ -544,3 +552,156 @@ def test_datasets_opens_all_formats_through_the_readme_with_all_pictures(tmp_pat
             assert facts_of(r)["seed"] == RECIPE.seed_of(facts_of(r)["id"])
             assert facts_of(r)["objective_after"] == 2.0 + number
     assert [facts_of(r)["label"] for r in found[plain.url]["rows"]] == [""] * 12 + ["zoo"] * 2
+
+
+def test_datasets_opens_unfinished_sets_of_all_formats(tmp_path: Path) -> None:
+    outs = {format: Folder(str(tmp_path / format)) for format in FORMATS}
+    unfinished = ["a/1", "a/2", "b/3", "b/4", "5"]
+    for format, out in outs.items():
+        plan, _ = check_or_store_plan(
+            out, job_of(format=format, shard_size=2), input_of("a/1", "a/2", "b/3", "b/4", "5")
+        )
+        finishing.begin(out, plan)
+        dream(out, plan, 0)
+        dream(out, plan, 1)
+    found = opened(tmp_path / "home", *(out.url for out in outs.values()))
+    for out in outs.values():
+        assert [facts_of(r)["id"] for r in found[out.url]["rows"]] == unfinished[:4]
+
+
+# ---- joined data files
+
+
+@pytest.fixture
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data files of about three shards of two images."""
+    monkeypatch.setattr(joining, "FILE_BYTES", 25_000)
+
+
+def data_files(out: Folder) -> dict[str, bytes]:
+    return {name: out.read(name) for name in out.files("data")}
+
+
+NAMES = [f"{i:02d}.jpg" for i in range(16)]
+LOST = {name: Failure(id=name, stage="load", error="empty") for name in ("06.jpg", "07.jpg")}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_parts_are_joined_in_order_into_fewer_files(format: Format, out: Folder, small_files: None) -> None:
+    plan, _ = make(out, job_of(format=format, shard_size=2), NAMES, LOST)
+    assert [r.id for r in rows_of(out, plan)] == [name for name in NAMES if name not in LOST]
+    if format == "files":
+        assert out.read("data/metadata.jsonl").count(b"\n") == 14
+    else:
+        assert 2 <= len(out.files("data")) <= 4
+        assert out.files(shards.PARTS) == {}
+        assert sorted(out.files("data"))[0].startswith("data/train-0000000-000000")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_killed_at_any_point_of_finishing_the_next_run_gives_the_same_bytes(
+    format: Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_files: None
+) -> None:
+    """Every change of the disk in turn is the one that never comes."""
+
+    class Killed(BaseException):
+        pass
+
+    job = job_of(format=format, shard_size=2)
+    whole, out = Folder(str(tmp_path / "whole")), Folder(str(tmp_path / "out"))
+    plan, _ = make(whole, job, NAMES, LOST)
+    expected = contents(whole)
+    make(out, job, NAMES, LOST, finish=False)
+    left = 0
+    for act in ("write", "create", "move", "remove"):
+        real = getattr(Folder, act)
+
+        def counted(self: Folder, *arguments: Any, real: Any = real) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+            return real(self, *arguments)
+
+        monkeypatch.setattr(Folder, act, counted)
+    monkeypatch.setattr(joining, "_THREADS", 1)
+    for limit in range(40):
+        left = limit
+        with suppress(Killed):
+            finishing.finish(out, plan, 12.34)
+            break
+        left = 999
+        assert layout.done(out, format) == {*range(8)}
+        assert [r.id for r in rows_of(out, plan)] == [name for name in NAMES if name not in LOST]
+        # From each state, the way to the end is the same.
+        copy = Folder(str(tmp_path / f"copy {limit}"))
+        shutil.copytree(out.url, copy.url)
+        finishing.finish(copy, plan, 12.34)
+        assert contents(copy) == expected
+    assert limit > 5
+    assert contents(out) == expected
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_a_data_file_that_is_deleted_is_made_again_to_the_byte(format: Format, out: Folder, small_files: None) -> None:
+    job = job_of(format=format, shard_size=2)
+    make(out, job, NAMES, LOST)
+    before = data_files(out)
+    name = sorted(before)[1]
+    Path(out.url, name).unlink()
+    first, last = map(int, re.findall(r"\d{7}", name))
+    assert layout.done(out, format) == {*range(8)} - {*range(first, last + 1)} | ({3} & {*range(first, last + 1)})
+    make(out, job, NAMES, LOST)
+    assert data_files(out) == before
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_damaged_data_file_is_said_with_what_to_do(format: Format, out: Folder) -> None:
+    plan, _ = make(out, job_of(format=format), ["a.jpg", "b.jpg"])
+    (name, *_) = out.files(shards.PARTS) if format == "files" else out.files("data")
+    out.write(name, b'{"half')
+    with pytest.raises(UsageError, match=f"{name} is damaged: delete it and run the job again"):
+        rows_of(out, plan)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_two_equal_runs_have_the_same_data_files(format: Format, tmp_path: Path) -> None:
+    made = []
+    for name, seconds in (("once", 1.0), ("twice", 2.0)):
+        out = Folder(str(tmp_path / name))
+        plan, _ = check_or_store_plan(out, job_of(format=format), input_of("a", "b"))
+        for shard in range(2):
+            rows = [row(*image, shard, True) for image in plan.read_shard(out, shard)]
+            shards.write(out, Shard(number=shard, rows=rows, failures=(), device="CPU", seconds=seconds), format)
+        finishing.finish(out, plan, seconds)
+        made.append(data_files(out))
+    assert made[0] == made[1]
+
+
+def test_of_a_large_file_only_what_is_asked_for_is_read(
+    out: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(parquet, "_ROW_GROUP", 600_000)
+    big = codec.encode(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8))
+    asked: list[int] = []
+    real = Folder.read
+
+    def read(self: Folder, name: str, start: int | None = None, end: int | None = None) -> bytes:
+        data = real(self, name, start, end)
+        asked.append(len(data) * name.startswith("data/"))
+        return data
+
+    for format in FORMATS:
+        out = Folder(str(tmp_path / format))
+        plan, _ = check_or_store_plan(out, job_of(format=format, shard_size=25), input_of(*map(str, range(100))))
+        for shard, images in plan.read_shards(out):
+            rows = [replace(row(*image, 0, False), dream=big) for image in images]
+            shards.write(out, Shard(number=shard, rows=rows, failures=(), device="CPU", seconds=1), format)
+        finishing.finish(out, plan, 1.0)
+        found = read_marks(out, marked(out))
+        monkeypatch.setattr(Folder, "read", read)
+        asked.clear()
+        shown = read_rows(out, format, found, [0, 63])
+        monkeypatch.setattr(Folder, "read", real)
+        assert [r.id for r in shown] == ["0", "63"]
+        assert sum(asked) < 8 * len(big)
