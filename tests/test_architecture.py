@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # The longest prefix counts.
 ORDER = (
     ("errors", "types"),
-    ("data.codec", "data.storage"),
+    ("data.codec", "data.retries", "data.whole_files", "data.storage"),
     ("core.objectives",),
     ("recipe",),
     ("core", "runtime"),

@@ -12,17 +12,17 @@ def inspect(output: Annotated[str, typer.Argument(help="Folder or URL of a data 
     """Say what a data set holds, how far it is, and what failed."""
     from collections import Counter
 
-    from raydream.data import plan as plans
-    from raydream.data import summary
+    from raydream.data.marks import marked, read_marks
+    from raydream.data.plan import stored_plan
     from raydream.data.storage import Folder
 
     out = Folder(output)
-    plan = plans.stored_plan(out)
-    marks = summary.marks(out)
-    print(f"input      {plan.input}")
-    print(f"shards     {len(marks):,} of {len(plan.shards):,} done")
-    print(f"images     {sum(len(m.rows) for m in marks):,} dreamed of {len(plan.ids):,}")
-    print(f"settings   {json.dumps(plan.settings)}")
+    plan = stored_plan(out)
+    marks = read_marks(out, marked(out))
+    print(f"input      {plan.job.input}")
+    print(f"shards     {len(marks):,} of {plan.shards:,} done")
+    print(f"images     {sum(m.images for m in marks):,} dreamed of {plan.images:,}")
+    print(f"settings   {json.dumps(plan.job.decisive())}")
     reasons = Counter((f.stage, f.error) for m in marks for f in m.failures)
     print(f"failures   {sum(reasons.values()):,}")
     for (stage, error), count in reasons.most_common(20):
@@ -34,12 +34,12 @@ def gallery(
     rows: Annotated[int, typer.Option(min=1, help="Most dreams to show, evenly spread.")] = 500,
 ) -> None:
     """Write the gallery page of a data set, finished or not, again."""
-    from raydream.data import plan as plans
+    from raydream.data.plan import stored_plan
     from raydream.data.storage import Folder
     from raydream.pages import exhibits
 
     out = Folder(output)
-    exhibits.write_gallery(out, plans.stored_plan(out), rows)
+    exhibits.write_gallery(out, stored_plan(out), rows=rows)
     print(f"{output.rstrip('/')}/index.html")
 
 

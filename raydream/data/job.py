@@ -40,6 +40,7 @@ class Job:
         picture: file ending of the dreams, without a dot.
         keep_source: whether the photographs, as they are dreamed, go into the data set.
         limit: most images to take, None for all.
+        license: of the dreams, as the Hugging Face Hub names licenses; for the data set card.
         max_failures: failed images with which the job still succeeds; see `allowed_failures`.
 
     Raises:
@@ -69,6 +70,14 @@ class Job:
     limit: Annotated[
         int | None, typer.Option(min=1, help="Take only the first N images.", metavar="N", rich_help_panel=_DATA_SET)
     ] = None
+    license: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Of the dreams, as the Hugging Face Hub names licenses; for the data set card.",
+            rich_help_panel=_DATA_SET,
+        ),
+    ] = "other"
     max_failures: Annotated[
         float,
         typer.Option(

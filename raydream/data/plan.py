@@ -1,186 +1,170 @@
-"""The plan of a data set: its shards, and how it may differ on resume."""
+"""The plan of a data set: the job, and its shards with their images.
+
+`_raydream/plan.json` holds the job and counts; `_raydream/plan/00000.parquet` the images, one row group for each shard,
+so that a worker reads its own shard only. Images that are new in the input later become `00001.parquet`, and so on.
+"""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
-from typing import Any
+from typing import NamedTuple, get_args
 
-from raydream.data import shards
-from raydream.data.shards import printable
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raydream.data.job import Format, Job
+from raydream.data.ranges import RangedFile
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
+from raydream.recipe import Recipe
 
 PLAN = "_raydream/plan.json"
+_IMAGES = "_raydream/plan"
+_PASSED_OVER = f"{_IMAGES}/passed-over.parquet"
+_SCHEMA = pa.schema([("shard", pa.int32()), ("id", pa.binary()), ("name", pa.binary())])
+MOST_LABELS = 10_000  # of more, no list is kept: they are no classes
 
 
-# A shard is loaded as a whole: no more than this many bytes of image files, unless a size is asked for.
-_SHARD_BYTES = 8_000_000
+class PlannedImage(NamedTuple):
+    """An image of a shard: its path below the input, and the path of its dream."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Images that were planned at one time, as many shards; one file of the plan."""
+
+    shards: int
+    images: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a data set will be made of, and how; resuming needs an equal one.
+    """What a data set is made of. It is small, whatever the number of images: workers get it as it is.
 
     Attributes:
-        input: URL of the folder.
-        shards: ids of the images of each shard.
-        passed_over: ids of files that are no images by their names.
-        settings: what else decides the files: format, digests, batch size...
-        recipe: the recipe as plain data, to say what differs.
+        job: what was asked for; also how.
+        parts: of the plan, in the order of their shards.
+        passed_over: number of files in the input that are no images by their names.
+        labels: class folders of all images, sorted; None if they are more than `MOST_LABELS`.
     """
 
-    input: str
-    shards: tuple[tuple[str, ...], ...]
-    passed_over: tuple[str, ...]
-    settings: dict[str, Any]
-    recipe: dict[str, Any]
+    job: Job
+    parts: tuple[Part, ...] = ()
+    passed_over: int = 0
+    labels: tuple[str, ...] | None = ()
 
     @property
-    def ids(self) -> list[str]:
-        """All images, in order."""
-        return [id for shard in self.shards for id in shard]
+    def shards(self) -> int:
+        """Number of shards."""
+        return sum(part.shards for part in self.parts)
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(part.images for part in self.parts)
+
+    def part_of(self, shard: int) -> int:
+        """The number of the part that a shard is in."""
+        return self._place(shard)[0]
+
+    def _place(self, shard: int) -> tuple[int, int]:
+        left = shard
+        for number, part in enumerate(self.parts):
+            if left < part.shards:
+                return number, left
+            left -= part.shards
+        raise IndexError(f"no shard {shard} among {self.shards}")
+
+    def count(self, out: Folder, shards: Sequence[int]) -> int:
+        """Number of images of some shards."""
+        wanted = {*shards}
+        if len(wanted) == self.shards:
+            return self.images
+        return sum(len(images) for shard, images in self.read_shards(out) if shard in wanted)
+
+    def read_shard(self, out: Folder, shard: int) -> list[PlannedImage]:
+        """The images of a shard; nothing else of the plan is read."""
+        number, group = self._place(shard)
+        return _images(pq.ParquetFile(RangedFile(out, _part_name(number))).read_row_group(group))
+
+    def read_shards(self, out: Folder) -> Iterator[tuple[int, list[PlannedImage]]]:
+        """All shards with their images, in order; one shard is decoded at a time."""
+        shard = 0
+        for number, part in enumerate(self.parts):
+            file = pq.ParquetFile(pa.BufferReader(out.read(_part_name(number))))
+            for group in range(part.shards):
+                yield shard, _images(file.read_row_group(group))
+                shard += 1
 
     def dump(self) -> bytes:
         """As JSON."""
-        return json.dumps(asdict(self), indent=1).encode()
+        job = {**vars(self.job), "recipe": self.job.recipe.as_dict()}
+        return json.dumps({**vars(self), "job": job, "parts": [asdict(part) for part in self.parts]}, indent=1).encode()
 
     @classmethod
     def parse(cls, data: bytes) -> Plan:
         """From `dump`'s JSON."""
         values = json.loads(data)
-        values["shards"] = tuple(tuple(shard) for shard in values["shards"])
-        values["passed_over"] = tuple(values["passed_over"])
-        if values["settings"]["format"] not in shards.FORMATS:
-            raise ValueError("its format is none of ours")
-        return cls(**values)
-
-    def names(self, ending: str) -> dict[str, str]:
-        """id -> path of its dream: the id with a new ending, or with one more where that would not be unique.
-
-        Unique also where upper and lower case are the same, and no path is that of another's folder.
-        """
-        short = {id: str(PurePosixPath(id).with_suffix(ending)) for id in self.ids}
-        uses = Counter(name.casefold() for name in short.values())
-        taken = {str(folder).casefold() for id in self.ids for folder in PurePosixPath(id).parents}
-        taken |= {name for name, count in uses.items() if count > 1}
-        long: dict[str, str] = {}
-        while clashing := [id for id, name in short.items() if id not in long and name.casefold() in taken]:
-            long |= {id: f"{id}{ending}" for id in clashing}
-            taken |= {long[id].casefold() for id in clashing}
-        return short | long
-
-    def differences(self, other: Plan) -> list[str]:
-        """What the other plan has different, in words; empty if nothing."""
-        found = []
-        if self.input != other.input:
-            found.append(f"input: {self.input} -> {other.input}")
-        found += _changed(self.settings, other.settings)
-        if self.settings.get("recipe") != other.settings.get("recipe"):
-            found += _changed(self.recipe, other.recipe)
-        for what, ids in (
-            ("gone", sorted({*self.ids} - {*other.ids})),
-            ("new", sorted({*other.ids} - {*self.ids})),
-        ):
-            if ids:
-                more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
-                found.append(f"{what} in the input: {printable(ids[0])}{more}")
-        if not found and self.shards != other.shards:
-            same = len(self.shards) == len(other.shards)
-            number = f"{len(self.shards)} -> {len(other.shards)}"
-            found.append("shards: cut otherwise, since files have changed" if same else f"shards: {number}")
-        return found
+        job = {**values["job"], "recipe": Recipe.parse(values["job"]["recipe"])}
+        job["actors"] = tuple(job["actors"])
+        if job["format"] not in get_args(Format):
+            raise ValueError("unknown format")
+        parts = tuple(Part(**part) for part in values["parts"])
+        labels = values["labels"] and tuple(values["labels"])
+        return cls(job=Job(**job), parts=parts, passed_over=int(values["passed_over"]), labels=labels)
 
 
-def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    keys = sorted({*before, *after})
-    pairs = {key: (before.get(key), after.get(key)) for key in keys}
-    return [f"{key}: {_brief(old)} -> {_brief(new)}" for key, (old, new) in pairs.items() if old != new]
+def _part_name(number: int) -> str:
+    return f"{_IMAGES}/{number:05d}.parquet"
 
 
-def _brief(value: Any) -> str:
-    text = str(value)
-    return text if len(text) < 60 else f"{text[:12]}..."
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # file names need not be UTF-8
 
 
-def make_plan(
-    source: Folder,
-    endings: frozenset[str],
-    shard_size: int | None = None,
-    limit: int | None = None,
-) -> Plan:
-    """Plans the images below a folder, in the order of their names.
-
-    Hidden files are left alone; files whose ending is no image's are passed over. Without a shard size there are
-    about 64 shards, of at most 64 images and some megabytes of files each.
-
-    Raises:
-        UsageError: the folder holds no image.
-    """
-    found = source.files()
-    ids, rest = images_among(found, endings)
-    if not ids:
-        raise UsageError(f"input {source.url} {'holds no images' if found else 'is empty, or no folder'}")
-    ids = ids[:limit]
-    most = shard_size or max(1, min(64, len(ids) // 64))
-    room = _SHARD_BYTES if shard_size is None else None
-    packed = _packed([(id, found[id]) for id in ids], most, room)
-    return Plan(input=source.url, shards=packed, passed_over=tuple(rest), settings={}, recipe={})
+def _decoded(column: pa.ChunkedArray) -> list[str]:
+    return [value.decode("utf-8", "surrogatepass") for value in column.to_pylist()]
 
 
-def images_among(names: Iterable[str], endings: frozenset[str]) -> tuple[list[str], list[str]]:
-    """The images among files by their names, without ending or with one of these, and the others; no hidden ones."""
-    visible = sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
-    images = [name for name in visible if PurePosixPath(name).suffix.lower() in (*endings, "")]
-    return images, sorted({*visible} - {*images})
-
-
-def _packed(files: list[tuple[str, int]], most: int, room: int | None) -> tuple[tuple[str, ...], ...]:
-    packed: list[list[str]] = []
-    used = 0
-    for id, size in files:
-        used += size
-        if not packed or len(packed[-1]) == most or (room and used > room):
-            packed.append([])
-            used = size
-        packed[-1].append(id)
-    return tuple(map(tuple, packed))
-
-
-def label_of(id: str) -> str | None:
-    """The class folder of an image: the one it lies in, if it lies in one."""
-    parent = PurePosixPath(id).parent.name
-    return printable(parent) if parent else None
-
-
-def settle(out: Folder, plan: Plan) -> None:
-    """Stores the plan, or checks that it is the one that was begun here.
-
-    Raises:
-        UsageError: the folder holds another plan, or something that is no data set of ours.
-    """
-    if out.exists(PLAN):
-        differences = stored_plan(out).differences(plan)
-        if differences:
-            raise UsageError(
-                f"output {out.url} was begun with other settings ({'; '.join(differences)}): "
-                "use those, or another output"
-            )
-        return
-    strangers = [name for name in out.files() if not name.endswith(".partial") and name != "_raydream/lease.json"]
-    if strangers:
-        raise UsageError(f"output {out.url} is not empty and no data set of ours: it holds {strangers[0]}")
-    out.write(PLAN, plan.dump())
+def _images(table: pa.Table) -> list[PlannedImage]:
+    return list(map(PlannedImage, _decoded(table.column("id")), _decoded(table.column("name"))))
 
 
 def stored_plan(out: Folder) -> Plan:
-    """The plan of a data set, finished or not; UsageError if there is none that can be read."""
+    """The plan of a data set, finished or not.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
     if not out.exists(PLAN):
         raise UsageError(f"{out.url} is no data set of raydream: it has no {PLAN}")
     try:
         return Plan.parse(out.read(PLAN))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{out.url}: its {PLAN} is damaged, or of another version of raydream") from error
+
+
+def passed_over(out: Folder) -> list[str]:
+    """The files of the input that are no images by their names, when it was planned."""
+    if not out.exists(_PASSED_OVER):
+        return []
+    return _decoded(pq.read_table(pa.BufferReader(out.read(_PASSED_OVER))).column("id"))
+
+
+def write_images(out: Folder, part: int, first: int, shards: Iterator[list[PlannedImage]]) -> None:
+    """Writes the images of a part of the plan whose first shard is `first`."""
+    with out.create(_part_name(part)) as file, pq.ParquetWriter(file, _SCHEMA) as writer:
+        for shard, images in enumerate(shards, first):
+            ids, names = ([*map(_encoded, column)] for column in zip(*images, strict=True))
+            writer.write_table(pa.table({"shard": [shard] * len(images), "id": ids, "name": names}, _SCHEMA))
+
+
+def write_passed_over(out: Folder, names: Sequence[str]) -> None:
+    """Writes the files of the input that are no images by their names."""
+    with out.create(_PASSED_OVER) as file:
+        pq.write_table(pa.table({"id": pa.array(map(_encoded, names), pa.binary())}), file)

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import stat
-import uuid
-from collections.abc import Iterator
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from raydream.data.retries import named, one_line, reason, retried
+from raydream.data.whole_files import WholeFile, WholeFiles
 from raydream.errors import UsageError
 
-# It logs each error with a traceback before it raises it, and we say it in one line.
+# It logs each error with a traceback before it raises it; we report it in one line.
 logging.getLogger("gcsfs").addHandler(logging.NullHandler())
+
+_THREADS = 16  # they wait for the network
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder by URL. Names in it are relative paths with `/`; they are never parsed as URLs or patterns."""
+    """A folder by URL. Names in it are relative paths with `/`; they are never parsed as URLs or patterns.
+
+    Errors that pass (of the network, of a busy server) are retried with back-off. What remains is an OSError of one
+    line that ends with the file: FileNotFoundError, PermissionError, ..., or StorageError. A URL that no file system
+    takes is a UsageError.
+    """
 
     url: str
 
@@ -34,56 +43,133 @@ class Folder:
         try:
             fs, root = _opened(self.url)
         except Exception as error:  # each file system has its own errors for what it cannot parse
-            raise UsageError(f"URL {self.url!r} cannot be used: {_one_line(error)}") from error
+            raise UsageError(f"URL {self.url!r} cannot be used: {one_line(error)}") from error
         return fs, root.rstrip("/") or "/"
 
     def _path(self, name: str) -> str:
         return f"{self._place[1].rstrip('/')}/{name}" if name else self._place[1]
+
+    def place(self, name: str) -> str:
+        """The path or URL of a file, for messages."""
+        return f"{self.url.rstrip('/')}/{name}"
 
     @property
     def local(self) -> bool:
         """Whether it lies in this machine's own file system."""
         return isinstance(self._place[0], LocalFileSystem)
 
+    @property
+    def path(self) -> str:
+        """The path in the file system; in this machine's, the real path, without links."""
+        return os.path.realpath(self._place[1]) if self.local else self._place[1]
+
+    def same_system(self, other: Folder) -> bool:
+        """Whether both folders lie in the same file system, so that their paths can be compared."""
+        return (self.local and other.local) or self._place[0] == other._place[0]
+
     def files(self, below: str = "") -> dict[str, int]:
-        """Names of all files below a name -> size in bytes (0 where it is not known); empty if there is none.
+        """Names of all files below a name -> size in bytes (0 where it is not known); empty if there are none.
 
         In this machine's file system, links to folders are followed, but not in circles; pipes and devices are left
-        out. What cannot be looked into is named like a file, so that it is not passed over without a word.
+        out. A folder that cannot be listed is named like a file, so that it is not passed over in silence.
+
+        Raises:
+            UsageError: this is no folder, or one that must not be listed.
         """
-        fs, _ = self._place
-        start = self._path(below)
-        prefix = len(self._path("x")) - 1
         try:
-            if self.local:
-                return {path[prefix:]: size for path, size in sorted(_local_files(start))}
-            fs.invalidate_cache()
-            found = fs.find(start, detail=True)
+            found = retried(self.place(below), lambda: self._listed(self._path(below)))
         except FileNotFoundError:
             return {}
-        except Exception as error:  # each file system has its own errors for what cannot be listed
-            raise UsageError(f"{self.url} cannot be listed: {_one_line(error)}") from error
+        except (NotADirectoryError, PermissionError) as error:
+            raise UsageError(f"{self.url} cannot be listed: {reason(error, self.place(below))}") from error
+        prefix = len(self._path("x")) - 1
         # A place that is itself a file is listed as holding itself, under no name.
-        return {path[prefix:]: int(info.get("size") or 0) for path, info in found.items() if path[prefix:]}
+        return {path[prefix:]: size for path, size in found if path[prefix:]}
+
+    def _listed(self, start: str) -> list[tuple[str, int]]:
+        fs = self._place[0]
+        if self.local:
+            return sorted(_local_files(start))
+        fs.invalidate_cache()
+        found = fs.find(start, detail=True)
+        fs.invalidate_cache()  # or it keeps all details in memory
+        return [(path, int(info.get("size") or 0)) for path, info in found.items()]
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
-        return bool(self._place[0].exists(self._path(name)))
+        """Whether there is such a file. Not the file systems' own `exists`: that takes any error for a no."""
+        try:
+            self.size(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
-    def read(self, name: str) -> bytes:
-        """The bytes of a file; raises OSError if it cannot be read."""
-        data: bytes = self._place[0].cat_file(self._path(name))
+    def size(self, name: str) -> int:
+        """Bytes of a file; 0 where the file system does not know."""
+        fs, path = self._place[0], self._path(name)
+        return int(retried(self.place(name), lambda: fs.info(path)).get("size") or 0)
+
+    def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
+        """The bytes of a file, or those from `start` up to before `end`."""
+        fs, path = self._place[0], self._path(name)
+        data: bytes = retried(self.place(name), lambda: fs.cat_file(path, start=start, end=end))
         return data
 
+    def read_all(self, names: Sequence[str]) -> Iterator[bytes]:
+        """The bytes of many small files, in order; some are read at once, and few are in memory."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for start in range(0, len(names), 4 * _THREADS):
+                yield from pool.map(self.read, names[start : start + 4 * _THREADS])
+
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file so that it appears whole or not at all, over any that is there."""
-        fs, path = self._place[0], self._path(name)
-        if not self.local:
-            fs.makedirs(fs._parent(path), exist_ok=True)
-            fs.pipe_file(path, data)  # object stores show an object when its upload is complete
+        """Writes a file so that it appears whole or not at all, in place of any that is there."""
+        retried(self.place(name), lambda: self._written(self._path(name), data))
+
+    def _written(self, path: str, data: bytes) -> None:
+        fs = self._place[0]
+        if self.local:
+            with WholeFile(Path(path)) as file:
+                file.write(data)
             return
-        with _WholeFile(Path(path)) as file:
-            file.write(data)
+        fs.makedirs(fs._parent(path), exist_ok=True)
+        fs.pipe_file(path, data)  # object stores show an object when its upload is complete
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[IO[bytes]]:
+        """A file to write to; it appears, as `write` does it, when the block ends without an error."""
+        fs, path = self._place[0], self._path(name)
+        try:
+            if self.local:
+                with WholeFile(Path(path)) as file:
+                    yield file
+                return
+            with tempfile.NamedTemporaryFile() as temporary:
+                yield temporary
+                temporary.flush()
+                fs.makedirs(fs._parent(path), exist_ok=True)
+                retried(self.place(name), lambda: fs.put_file(temporary.name, path))
+        except OSError as error:
+            if not error.strerror:  # it names its file already
+                raise
+            raise named(error, self.place(name)) from error
+
+    def move(self, name: str, target: str) -> None:
+        """Gives a file another name, in place of any file that has it; the target appears whole or not at all."""
+        fs, old, new = self._place[0], self._path(name), self._path(target)
+        if self.local:
+            Path(new).parent.mkdir(parents=True, exist_ok=True)
+            retried(self.place(target), lambda: os.replace(old, new))
+            return
+        fs.makedirs(fs._parent(new), exist_ok=True)
+        retried(self.place(target), lambda: fs.cp_file(old, new))
+        self.remove(name)
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there."""
+        fs, path = self._place[0], self._path(name)
+        try:
+            retried(self.place(name), lambda: fs.rm_file(path))
+        except FileNotFoundError:
+            return
 
     def write_new(self, name: str, data: bytes) -> bool:
         """Writes a file that is not there yet; False if there is one. Where the file system can, by one step only."""
@@ -98,79 +184,26 @@ class Folder:
                 fs.pipe_file(path, data, mode="create")
         except FileExistsError:
             return False
+        except Exception as error:  # no retry: a first attempt that failed may have written the file
+            raise named(error, self.place(name)) from error
         return True
 
-    def remove(self, name: str) -> None:
-        """Removes a file, if it is there."""
-        with suppress(FileNotFoundError):
-            self._place[0].rm_file(self._path(name))
-
     def arrow(self) -> tuple[Any, str]:
-        """For what takes pyarrow's file systems: ours, which writes as `write` does, and this folder's path in it."""
+        """For code that takes pyarrow's file systems: one that writes as `write` does, and this folder's path in it."""
         from pyarrow.fs import FSSpecHandler, PyFileSystem
 
         fs, root = self._place
-        return PyFileSystem(FSSpecHandler(_WholeFiles() if self.local else fs)), root
+        return PyFileSystem(FSSpecHandler(WholeFiles() if self.local else fs)), root
 
     def remove_partial(self) -> None:
-        """Removes what writers that were killed left behind."""
+        """Removes what killed writers left behind."""
         for name in self.files() if self.local else ():
             if name.endswith(".partial"):
                 Path(self._path(name)).unlink(missing_ok=True)
 
 
-class _WholeFile(io.BufferedWriter):
-    """A file that takes its place when it is closed, over any that is there, but not after a write that failed."""
-
-    def __init__(self, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._target = target
-        self._partial = target.with_name(f".{uuid.uuid4().hex}.partial")
-        super().__init__(io.FileIO(self._partial, "wb"))
-
-    def write(self, data: Any) -> int:
-        try:
-            return super().write(data)
-        except BaseException:
-            self._discard()
-            raise
-
-    def close(self) -> None:
-        if self.closed:
-            return
-        try:
-            self.flush()
-            os.fsync(self.fileno())
-            super().close()
-            self._partial.replace(self._target)
-        except BaseException:
-            self._discard()
-            raise
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind:
-            self._discard()
-        self.close()
-
-    def __del__(self) -> None:
-        with suppress(ValueError):  # the file could not even be opened
-            if not self.closed:  # let go of before it was closed: it is not whole
-                self._discard()
-
-    def _discard(self) -> None:
-        self._partial.unlink(missing_ok=True)
-        self.raw.close()
-
-
-class _WholeFiles(LocalFileSystem):  # type: ignore[misc]
-    """This machine's files, written as `_WholeFile`."""
-
-    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
-        return _WholeFile(Path(path)) if mode == "wb" else super()._open(path, mode, **options)
-
-
 def _opened(url: str) -> tuple[Any, str]:
-    """The file system and the path in it. Without :// it is a path here, whatever characters are in it."""
+    """The file system and the path in it. What has no :// is a path of this machine, whatever characters it has."""
     if "://" in url:
         fs, path = fsspec.core.url_to_fs(url)
         return fs, path
@@ -201,25 +234,30 @@ def _local_files(root: str) -> Iterator[tuple[str, int]]:
 
 
 def absolute(url: str) -> str:
-    """A path that means the same in every folder of this machine; other URLs as they are."""
+    """A path as an absolute one; other URLs as they are."""
     return url if "://" in url else os.path.abspath(os.path.expanduser(url))
 
 
-def anywhere(name: str) -> str:
-    """A file here by its absolute path, for workers in other folders; what is no file, such as `vgg16`, as it is."""
+def absolute_if_file(name: str) -> str:
+    """The absolute path of a file of this machine, for workers in other folders; other names, such as `vgg16`, as
+    they are."""
     return absolute(name) if Path(name).is_file() else name
 
 
 def read(url: str, what: str = "file") -> bytes:
-    """The bytes at a path or URL; UsageError if there are none."""
+    """The bytes at a path or URL that the user named.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+    """
     try:
         fs, path = _opened(url)
-        data: bytes = fs.cat_file(path)
+        data: bytes = retried(url, lambda: fs.cat_file(path))
         return data
     except FileNotFoundError as error:
         raise UsageError(f"{what} {url} does not exist") from error
-    except Exception as error:  # each file system has its own errors
-        raise UsageError(f"{what} {url} cannot be read: {_one_line(error)}") from error
+    except Exception as error:  # of `_opened`, too: each file system has its own errors
+        raise UsageError(f"{what} {url} cannot be read: {reason(error, url)}") from error
 
 
 def split(url: str) -> tuple[str, str]:
@@ -243,30 +281,32 @@ def exists(url: str) -> bool:
     folder, name = split(url)
     try:
         return Folder(folder).exists(name)
-    except UsageError:
-        raise
-    except Exception as error:  # each file system has its own errors
-        raise UsageError(f"{url} cannot be used: {_one_line(error)}") from error
+    except OSError as error:
+        raise UsageError(f"{url} cannot be used: {reason(error, url)}") from error
 
 
 def write(url: str, data: bytes) -> None:
-    """Writes a file to a path or URL, as `Folder.write`; UsageError if that cannot be."""
-    folder, name = split(url)
+    """Writes a file to a path or URL that the user named, as `Folder.write`; UsageError if it cannot be written."""
+    parent, name = split(url)
+    folder = Folder(parent)
     try:
-        Folder(folder).write(name, data)
-    except Exception as error:  # each file system has its own errors
-        reason = getattr(error, "strerror", None) or _one_line(error)
-        raise UsageError(f"{url} cannot be written: {reason}") from error
+        folder.write(name, data)
+    except OSError as error:
+        raise UsageError(f"{url} cannot be written: {reason(error, folder.place(name))}") from error
 
 
 def check_apart(source: str, output: str) -> None:
-    """UsageError if the output's URL lies in the input's: what is written would be read as if it were given."""
-    if f"{output.rstrip('/')}/".startswith(f"{source.rstrip('/')}/"):
-        raise UsageError(f"output {output} lies in the input: what is written there would be input next time")
+    """UsageError if the output is the input or lies below it: the next run would take dreams for photographs.
+
+    Links and different ways to write a URL do not hide it.
+    """
+    above, below = Folder(source), Folder(output)
+    if above.same_system(below) and f"{below.path.rstrip('/')}/".startswith(f"{above.path.rstrip('/')}/"):
+        raise UsageError(f"output {output} lies in the input: the next run would take the dreams for photographs")
 
 
 def check_writable(url: str) -> None:
-    """UsageError if a path of this machine cannot be written to; of other URLs that shows when it is done."""
+    """UsageError if a path of this machine cannot be written to; for other URLs, the write itself tells."""
     if "://" in url:
         return
     target = Path(absolute(url))
@@ -276,8 +316,4 @@ def check_writable(url: str) -> None:
     except OSError as error:
         raise UsageError(f"{url} cannot be written: {error.strerror}") from error
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-        raise UsageError(f"{url} cannot be written: {folder} is no folder, or not yours to write in")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        raise UsageError(f"{url} cannot be written: {folder} is no folder, or you have no permission to write in it")

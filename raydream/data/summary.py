@@ -1,12 +1,12 @@
-"""How far a data set is, and what was made: marks, logs and the manifest."""
+"""What was made: the sums over a data set's shards, the logs of its runs, and the manifest."""
 
 from __future__ import annotations
 
 import io
 import json
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,91 +15,119 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raydream import __version__
+from raydream.data.marks import Mark
 from raydream.data.plan import Plan
-from raydream.data.shards import MARKS, Failure, Mark, printable
+from raydream.data.rows import Failure, printable
 from raydream.data.storage import Folder
-from raydream.errors import UsageError
-from raydream.recipe import Recipe
+from raydream.recipe import Recipe, presets
 
 LOGS = "_raydream/logs"
 
 PACKAGES = ("tensorflow", "keras", "ray", "pillow", "pyarrow", "numpy")
 
 
-def done(out: Folder) -> set[int]:
-    """Numbers of the shards that have their mark."""
-    stems = [name.rsplit("/", 1)[-1].removesuffix(".json") for name in out.files(MARKS) if name.endswith(".json")]
-    return {int(stem) for stem in stems if stem.isdecimal()}
+@dataclass(frozen=True)
+class Summary:
+    """Sums over the shards that are done."""
 
+    shards: int
+    images: int
+    failures: int
+    seconds: float  # spent dreaming
+    devices: tuple[str, ...]
+    objective_before: float | None  # mean
+    objective_after: float | None
 
-def marks(out: Folder) -> list[Mark]:
-    """The marks of the finished shards, in order; UsageError if one cannot be read."""
-    return [_mark(out, f"{MARKS}/{shard:05d}.json") for shard in sorted(done(out))]
-
-
-def _mark(out: Folder, name: str) -> Mark:
-    try:
-        return Mark.parse(out.read(name))
-    except (ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"{out.url}: {name} is damaged: without it, its shard is made again") from error
-
-
-def mark(out: Folder, what: Mark) -> None:
-    """Marks a shard as done; its file must be written already."""
-    out.write(f"{MARKS}/{what.shard:05d}.json", what.dump())
+    @classmethod
+    def of(cls, found: Sequence[Mark]) -> Summary:
+        """Of these shards."""
+        measured = sum(mark.measured for mark in found)
+        before, after = (sum(getattr(mark, f"objective_{when}") for mark in found) for when in ("before", "after"))
+        return cls(
+            shards=len(found),
+            images=sum(mark.images for mark in found),
+            failures=sum(len(mark.failures) for mark in found),
+            seconds=sum(mark.seconds for mark in found),
+            devices=tuple(sorted({mark.device for mark in found})),
+            objective_before=before / measured if measured else None,
+            objective_after=after / measured if measured else None,
+        )
 
 
 def log(out: Folder, entry: dict[str, Any]) -> None:
-    """Notes how a run went; a file each, since object stores cannot append."""
+    """Notes how a run went; a file for each run, since object stores cannot append."""
     when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     out.write(f"{LOGS}/{when}.json", json.dumps({"ended": when, **entry}).encode())
 
 
 def logged_seconds(out: Folder) -> float:
-    """Seconds that the runs before this one took, of those that could say so."""
+    """Seconds that the earlier runs took, those that were not killed."""
     whole = [name for name in out.files(LOGS) if name.endswith(".json")]
-    return float(sum(json.loads(out.read(name))["seconds"] for name in whole))
+    return float(sum(json.loads(data)["seconds"] for data in out.read_all(whole)))
 
 
-def manifest(
-    plan: Plan, recipe: Recipe, found: Sequence[Mark], failures: Sequence[Failure], seconds: float
-) -> dict[str, Any]:
-    """Versions, digests, device, counts, seconds and failures of a data set, as plain data."""
-    rows = [row for m in found for row in m.rows]
+def manifest(plan: Plan, made: Summary, seconds: float) -> dict[str, Any]:
+    """Versions, digests, device, counts, seconds and failures of a data set, as plain data.
+
+    Paths of this machine are not in it: a data set is often published, and they say who made it where.
+
+    Args:
+        seconds: wall time of the runs that made it.
+    """
+    job = plan.job
     return {
         "raydream": __version__,
         "python": platform.python_version(),
         "versions": {name: package_version(name) for name in PACKAGES},
-        "input": plan.input,
-        "recipe": recipe.digest,
-        "weights": recipe.weights_digest,
-        "settings": plan.settings,
-        "devices": sorted({m.device for m in found}),
-        "shards": len(plan.shards),
-        "images": len(rows),
-        "labels": len({row["label"] for row in rows if row["label"]}),
-        "failures": len(failures),
-        "passed_over": len(plan.passed_over),
+        "input": last_part(job.input),
+        "preset": preset_of(job.recipe),
+        "recipe": job.recipe.digest,
+        "weights": job.recipe.weights_digest,
+        "dreamer": job.dreamer and last_part(job.dreamer),
+        "dreamer_digest": job.dreamer_digest,
+        "format": job.format,
+        "picture": job.picture,
+        "keep_source": job.keep_source,
+        "batch_size": job.batch_size,
+        "limit": job.limit,
+        "license": job.license,
+        "devices": list(made.devices),
+        "shards": plan.shards,
+        "images": made.images,
+        "labels": None if plan.labels is None else len(plan.labels),
+        "failures": made.failures,
+        "passed_over": plan.passed_over,
         "seconds": round(seconds, 1),
-        "dream_seconds": round(sum(row["seconds"] for row in rows), 1),
-        "objective_before": mean(rows, "objective_before"),
-        "objective_after": mean(rows, "objective_after"),
+        "dream_seconds": round(made.seconds, 1),
+        "objective_before": made.objective_before,
+        "objective_after": made.objective_after,
     }
 
 
+def preset_of(recipe: Recipe) -> str | None:
+    """The name of the preset that a recipe is, whatever was filled in when it was resolved; None for other recipes."""
+
+    def given(recipe: Recipe) -> dict[str, Any]:
+        return {**recipe.as_dict(), "weights_digest": None, "precision": recipe.precision or "float32"}
+
+    return next((name for name in presets() if given(Recipe.load(name)) == given(recipe)), None)
+
+
+def last_part(path: str) -> str:
+    """The last part of a path or URL; a name as it is."""
+    return path.rstrip("/").rpartition("/")[2]
+
+
 def package_version(package: str) -> str | None:
+    """The installed version of a package; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
         return None
 
 
-def mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    values = [row[key] for row in rows if row[key] is not None]
-    return sum(values) / len(values) if values else None
-
-
 def failures_table(failures: Sequence[Failure]) -> bytes:
+    """A Parquet file with the columns id, stage and error."""
     sink = io.BytesIO()
     records = [{k: printable(v) for k, v in asdict(failure).items()} for failure in failures]
     schema = pa.schema([(name, pa.string()) for name in ("id", "stage", "error")])

@@ -24,6 +24,7 @@ from raydream.data.job import Job
 from raydream.errors import WorkError
 
 if TYPE_CHECKING:
+    from raydream.data.inputs import Input
     from raydream.data.plan import Plan
     from raydream.jobs.dreaming.lease import Lease
 
@@ -43,32 +44,34 @@ def run(job: Job) -> dict[str, Any]:
     from raydream.jobs.dreaming.lease import Lease
 
     suggest = job.recipe.precision is None and not job.dreamer
-    job, plan = prepare.prepare(job)
+    job, found = prepare.prepare(job)
     with Lease(job.output) as lease:
-        job = prepare.with_batch_size(job)
-        return _make(job, prepare.with_settings(plan, job), lease, suggest)
+        return _make(prepare.with_batch_size(job), found, lease, suggest)
 
 
-def _make(job: Job, plan: Plan, lease: Lease, suggest: bool) -> dict[str, Any]:
+def _make(job: Job, found: Input, lease: Lease, suggest: bool) -> dict[str, Any]:
     """Makes the shards that are left, and what the data set says of itself; logs how that went."""
-    from raydream.data import plan as plans
-    from raydream.data import summary
+    from raydream.data import layout, summary
+    from raydream.data.planning import check_or_store_plan
     from raydream.data.storage import Folder
-    from raydream.jobs.dreaming.finish import finish
+    from raydream.jobs.dreaming import finish
 
     began = time.monotonic()
     out = Folder(job.output)
-    plans.settle(out, plan)
-    earlier, finished = summary.logged_seconds(out), summary.done(out)
-    todo = [shard for shard in range(len(plan.shards)) if shard not in finished]
+    plan, notes = check_or_store_plan(out, job, found)
+    for note in notes:
+        _say(note)
+    finish.begin(out, plan)
+    earlier, finished = summary.logged_seconds(out), layout.done(out, job.format)
+    todo = [shard for shard in range(plan.shards) if shard not in finished]
     if finished:
-        _say(f"{len(finished)} of {len(plan.shards)} shards are done already")
+        _say(f"{len(finished):,} of {plan.shards:,} shards are done already")
     status = "failed"
     try:
         if todo:
-            _dream(job, plan, todo, lease, suggest)
+            _dream(plan, todo, lease, suggest)
         lease.check()
-        manifest = finish(out, plan, job.recipe, earlier + time.monotonic() - began)
+        manifest = finish.finish(out, plan, earlier + time.monotonic() - began)
         status = "done"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -81,17 +84,18 @@ def _make(job: Job, plan: Plan, lease: Lease, suggest: bool) -> dict[str, Any]:
     return manifest
 
 
-def _dream(job: Job, plan: Plan, todo: Sequence[int], lease: Lease, suggest: bool) -> None:
+def _dream(plan: Plan, todo: Sequence[int], lease: Lease, suggest: bool) -> None:
     """Runs the three stages over the shards that are left; may suggest another precision."""
+    from raydream.data.storage import Folder
     from raydream.jobs import cluster
     from raydream.jobs.dreaming import pipeline
 
     cluster.join()
     if suggest:
-        runtime.suggest_bfloat16(gpu=bool(cluster.devices(job.gpus_per_actor)[0]))
-    progress = Progress(sum(len(plan.shards[shard]) for shard in todo))
+        runtime.suggest_bfloat16(gpu=bool(cluster.devices(plan.job.gpus_per_actor)[0]))
+    progress = Progress(plan.count(Folder(plan.job.output), todo))
     try:
-        with closing(pipeline.results(job, plan, todo, lease.token)) as results:
+        with closing(pipeline.results(plan, todo, lease.token)) as results:
             for result in results:
                 progress.advance(result["images"] + result["failures"], result["failures"])
     finally:
@@ -103,19 +107,21 @@ def _say(text: str) -> None:
 
 
 def _dry_run(job: Job) -> None:
+    from raydream.data.packing import pack
     from raydream.jobs.dreaming.estimate import as_an_actor, estimate
     from raydream.jobs.dreaming.prepare import prepare
 
     as_an_actor()
-    job, plan = prepare(job)
-    largest = max(map(len, plan.shards))
-    _say(f"input    {job.input}: {len(plan.ids)} images, {len(plan.passed_over)} other files passed over")
-    _say(f"output   {job.output}: {len(plan.shards)} shards of up to {largest} images, {job.format}")
+    job, found = prepare(job)
+    found = found.first(job.limit or len(found.ids))
+    counts = pack(found.sizes, job.shard_size)
+    _say(f"input    {job.input}: {len(found.ids):,} images, {len(found.passed_over):,} other files passed over")
+    _say(f"output   {job.output}: {len(counts):,} shards of up to {max(counts):,} images, {job.format}")
     if job.dreamer:
         _say(f"dreamer  {str(job.dreamer_digest)[:12]}, one pass an image")
         return
     _say(f"recipe   {job.recipe.digest[:12]}, weights {str(job.recipe.weights_digest)[:12]}")
-    _say(f"takes    {estimate(job, plan)}")
+    _say(f"takes    {estimate(job, found.ids)}")
 
 
 def main(

@@ -1,73 +1,74 @@
-"""What dreams say of themselves: inside each picture, in the manifest (for programs), on the card (for people)."""
+"""The cards of data sets and of networks: Markdown with a head for the Hugging Face Hub."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from raydream import __version__
-from raydream.data import summary
+from raydream.data import parquet, summary
+from raydream.data.formats import BY_NAME
 from raydream.data.plan import Plan
-from raydream.data.shards import Mark
+from raydream.data.shards import PARTS
+from raydream.data.summary import Summary
 from raydream.recipe import Recipe
 
-if TYPE_CHECKING:
-    from raydream.data.plan import Plan
+_WEBDATASET = (
+    "Columns of pictures have the ending of their files, such as `dream.png`; all other columns are in `json`."
+)
 
-_WEBDATASET = "Pictures are in columns with their ending, such as `dream.png`; the others are inside `json`.\n\n"
 
-
-def facts(plan: Plan, found: Sequence[Mark]) -> dict[str, str]:
+def facts(plan: Plan, made: Summary) -> dict[str, str]:
     """The essentials of a data set, for the gallery's head."""
-    rows = [row for m in found for row in m.rows]
-    failures = sum(len(m.failures) for m in found)
-    shown = {"dreams": f"{len(rows):,}"} | ({"failures": f"{failures:,}"} if failures else {})
-    before, after = summary.mean(rows, "objective_before"), summary.mean(rows, "objective_after")
-    if before is not None and after is not None:
-        shown["objective"] = f"{before:.3g} → {after:.3g}"
-    devices = ", ".join(sorted({m.device for m in found}))
+    shown = {"dreams": f"{made.images:,}"} | ({"failures": f"{made.failures:,}"} if made.failures else {})
+    if made.objective_before is not None and made.objective_after is not None:
+        shown["objective"] = f"{made.objective_before:.3g} → {made.objective_after:.3g}"
     return shown | {
-        "recipe": plan.settings["recipe"][:12],
-        "device": devices,
+        "recipe": recipe_name(plan.job.recipe),
+        "device": ", ".join(made.devices),
         "raydream": __version__,
     }
 
 
-def readme(plan: Plan, recipe: Recipe, made: Mapping[str, Any]) -> str:
-    """The data set card: a head that `datasets.load_dataset` reads, then words."""
-    format = plan.settings["format"]
-    files = {"parquet": "data/*.parquet", "webdataset": "data/*.tar", "files": "data/**"}[format]
-    head = {
-        "pretty_name": "Deep Dreams",
-        "tags": ["deep-dream", "raydream"],
-        "size_categories": [_size_category(made["images"])],
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": files}]}],
-    }
-    lost = f"{made['failures']:,} could not be dreamed; failures.parquet says why." if made["failures"] else ""
+def recipe_name(recipe: Recipe) -> str:
+    """The preset's name, if it is one, and the beginning of the digest."""
+    preset = summary.preset_of(recipe)
+    return f"{preset} ({recipe.digest[:12]})" if preset else recipe.digest[:12]
+
+
+def dataset(plan: Plan, made: Summary | None) -> str:
+    """The data set card: a head that `datasets.load_dataset` reads, then words.
+
+    Args:
+        made: the sums of a finished data set; None for one that is not finished, whose parts are then opened.
+    """
+    recipe = plan.job.recipe
+    head = yaml.safe_dump(_head(plan, made), sort_keys=False, allow_unicode=True).strip()
+    webdataset = f"{_WEBDATASET}\n\n" if plan.job.format == "webdataset" else ""
     return f"""---
-{yaml.safe_dump(head, sort_keys=False).strip()}
+{head}
 ---
 # Deep Dreams
 
-{made["images"]:,} dreams of {made["images"] + made["failures"]:,} photographs, made by raydream {made["raydream"]}
-with {recipe.backbone}. {lost}
+{_counts(plan, made)}
 
 `datasets.load_dataset("this/folder")` opens it; `index.html` shows it; `manifest.json` has versions, digests and
-figures. The dreams carry recipe and seed inside: `raydream replay` makes one again from its photograph.
+figures. Each dream has its recipe and seed inside: `raydream replay` makes it again from its photograph.
 
-{_WEBDATASET if format == "webdataset" else ""}| column | what |
+{webdataset}| column | content |
 |---|---|
-| id, label | path below the input folder, and its class folder |
-| dream, source | the pictures; the source as it was dreamed, if kept |
+| id | path of the photograph below the input folder |
+| label | its class folder |
+| dream, source | the pictures; the source, as it was dreamed, only if it was kept |
 | width, height | pixels |
-| seed, recipe | of the random stream; digest of the recipe |
+| seed | of the dream's random stream |
+| recipe | digest of the recipe |
 | objective_before, objective_after | of the photograph and of the dream |
-| seconds | spent dreaming it |
 
-Recipe `{made["recipe"][:12]}`:
+Recipe {recipe_name(recipe)}:
 
 ```yaml
 {recipe.dump().strip()}
@@ -75,13 +76,52 @@ Recipe `{made["recipe"][:12]}`:
 """
 
 
+def _counts(plan: Plan, made: Summary | None) -> str:
+    if made is None:
+        return f"Not finished: {plan.images:,} photographs are being dreamed with {plan.job.recipe.backbone}."
+    photographs = made.images + made.failures
+    text = (
+        f"{made.images:,} dreams of {photographs:,} photographs, made by raydream {__version__}\n"
+        f"with {plan.job.recipe.backbone}."
+    )
+    return f"{text} {made.failures:,} could not be dreamed; failures.parquet says why." if made.failures else text
+
+
+def _head(plan: Plan, made: Summary | None) -> dict[str, Any]:
+    """What the Hugging Face Hub and `datasets` read."""
+    format = plan.job.format
+    finished = {"parquet": "data/*.parquet", "webdataset": "data/*.tar", "files": "data/**"}[format]
+    parts = f"{PARTS}/*.{BY_NAME[format].ENDING}"
+    path = parts if made is None else finished
+    head: dict[str, Any] = {
+        "pretty_name": "Deep Dreams",
+        "license": plan.job.license,
+        "tags": ["deep-dream", "raydream"],
+        "size_categories": [_size_category(plan.images if made is None else made.images)],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": path}]}],
+    }
+    if format == "parquet" and plan.labels:
+        head["dataset_info"] = {"features": _features(plan.labels, plan.job.keep_source)}
+    return head
+
+
+def _features(labels: Sequence[str], keep_source: bool) -> list[dict[str, Any]]:
+    """The columns, with the labels as classes: `datasets` turns the text in the files into their numbers."""
+    names = {str(number): label for number, label in enumerate(labels)}
+    found = []
+    for name, feature in parquet.features(keep_source).items():
+        kind: Any = "image" if feature["_type"] == "Image" else feature["dtype"]
+        found.append({"name": name, "dtype": {"class_label": {"names": names}} if name == "label" else kind})
+    return found
+
+
 def network(name: str, about: str, command: str, rows: Sequence[Mapping[str, str]]) -> str:
     """The card of a network that a job made: what it is, the command that makes it, and its figures.
 
     Args:
-        name, about: its name, and some Markdown on it.
+        name, about: its name, and some Markdown about it.
         command: see `command`.
-        rows: of a table, with the same keys.
+        rows: of the table of figures, all with the same keys.
     """
     head = {"library_name": "keras", "tags": ["deep-dream", "raydream"]}
     lines = [[*rows[0]], ["---"] * len(rows[0]), *([*row.values()] for row in rows)] if rows else []
@@ -109,17 +149,12 @@ Made with raydream {__version__}, {packages}.
 
 
 def command(job: str, options: Mapping[str, Any]) -> str:
-    """A job's command line, with the last parts of paths only: the others are this machine's own."""
+    """A job's command line; of paths only the last part, since the others are of this machine."""
     words = ["python -m", f"raydream.jobs.{job}"]
     for key, value in options.items():
         text = ",".join(value) if isinstance(value, tuple | list) else str(value)
-        words.append(f"--{key.replace('_', '-')} {shlex.quote(last_part(text))}")
+        words.append(f"--{key.replace('_', '-')} {shlex.quote(summary.last_part(text))}")
     return " ".join(words)
-
-
-def last_part(path: str) -> str:
-    """Of a path or URL; a name as it is."""
-    return path.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _size_category(images: int) -> str:

@@ -1,43 +1,52 @@
-"""The rows of a data set that its gallery shows."""
+"""Writes the gallery page of a data set: which dreams it shows, and what it says of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
-from raydream.data import shards, summary
+from raydream.data import files
+from raydream.data.layout import read_rows
+from raydream.data.marks import Mark, marked, read_marks
 from raydream.data.plan import Plan
-from raydream.data.shards import Format, Mark
+from raydream.data.rows import Row
 from raydream.data.storage import Folder
+from raydream.data.summary import Summary
 from raydream.pages import cards, gallery
 from raydream.pages.gallery import Exhibit
 
+_BATCH = 64  # rows in memory at a time
 
-def write_gallery(out: Folder, plan: Plan, rows: int = 500) -> None:
-    """Writes the gallery page: all dreams there are, or so many rows evenly spread."""
-    found = summary.marks(out)
-    total = sum(len(m.rows) for m in found)
-    shown = exhibits(out, plan.settings["format"], found, rows)
-    page = gallery.page(shown, title="Deep Dreams", facts=cards.facts(plan, found), total=total)
+
+def write_gallery(out: Folder, plan: Plan, found: Sequence[Mark] | None = None, rows: int = 500) -> None:
+    """Writes the gallery page: all dreams that are done, or `rows` of them evenly spread.
+
+    Args:
+        found: the marks, in the order of their shards; None to read them.
+    """
+    found = read_marks(out, marked(out)) if found is None else found
+    made = Summary.of(found)
+    positions = evenly_spread(made.images, rows)
+    shown = (
+        Exhibit(**_exhibit(row, plan))
+        for start in range(0, len(positions), _BATCH)
+        for row in read_rows(out, plan.job.format, found, positions[start : start + _BATCH])
+    )
+    side = gallery.side_for(len(positions))
+    page = gallery.page(shown, title="Deep Dreams", facts=cards.facts(plan, made), total=made.images, side=side)
     out.write("index.html", page.encode())
 
 
-def exhibits(out: Folder, format: Format, found: Sequence[Mark], most: int) -> list[Any]:
-    """Rows for the gallery: all, or `most` of them evenly spread."""
-    total = sum(len(m.rows) for m in found)
-    wanted = {i * total // most for i in range(most)} if total > most else set(range(total))
-    shown, position = [], 0
-    for m in found:
-        picked = [i for i in range(len(m.rows)) if position + i in wanted]
-        rows = shards.read(out, m.shard, format) if picked else []
-        shown += [Exhibit(**_exhibit(rows[i])) for i in picked]
-        position += len(m.rows)
-    return shown
+def evenly_spread(total: int, most: int) -> list[int]:
+    """At most `most` of the numbers below `total`, ascending."""
+    return [i * total // most for i in range(most)] if total > most else list(range(total))
 
 
-def _exhibit(row: shards.Row) -> dict[str, Any]:
-    numbers = {"seed": str(row.seed), "seconds": f"{row.seconds:.1f}"}
+def _exhibit(row: Row, plan: Plan) -> dict[str, Any]:
+    numbers = {"size": f"{row.width} × {row.height}", "seed": str(row.seed)}
     if row.objective_before is not None and row.objective_after is not None:
         numbers["objective"] = f"{row.objective_before:.3g} → {row.objective_after:.3g}"
     keys = ("id", "label", "dream", "source", "width", "height")
-    return {**{key: getattr(row, key) for key in keys}, "numbers": numbers}
+    link = quote(files.picture("dream", row)) if plan.job.format == "files" else None
+    return {**{key: getattr(row, key) for key in keys}, "numbers": numbers, "link": link}

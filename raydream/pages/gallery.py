@@ -6,6 +6,7 @@ The design of the page, its style and its script are in gallery.html beside this
 """
 
 import json
+import math
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
@@ -18,11 +19,14 @@ from PIL import Image
 
 # What a transparent picture is laid on, JPEG having no transparency: the ground of the page.
 _GROUND = (16, 16, 18)
+_PAGE_BYTES = 40_000_000
+_BYTES_A_PIXEL = 0.4  # of a dream as a JPEG file, in base64
+_SIDES = (384, 1600)  # fewest and most pixels a side
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exhibit:
-    """One dream of a data set, and the picture it was dreamt from."""
+    """One dream of a data set, and its photograph."""
 
     id: str  # path below the input folder
     label: str | None  # class folder, if any
@@ -31,6 +35,7 @@ class Exhibit:
     width: int  # pixels of the dream itself, not of its thumbnail
     height: int
     numbers: Mapping[str, str]  # small facts to show with the picture, in this order
+    link: str | None = None  # URL of the dream's file, relative to the page, if it is a file of its own
 
 
 def page(
@@ -71,7 +76,17 @@ def _row(exhibit: Exhibit, side: int) -> dict[str, object]:
         "colour": _colour(dream),
         "dream": _data_uri(dream),
         "source": source,
+        "link": exhibit.link,
     }
+
+
+def side_for(exhibits: int) -> int:
+    """How large the pictures of so many exhibits may be, in pixels a side, for the page to stay near `_PAGE_BYTES`.
+
+    The lightbox shows a small data set at its full size that way, and of a large one as much as a page can hold.
+    """
+    pixels = _PAGE_BYTES / (2 * max(1, exhibits) * _BYTES_A_PIXEL)
+    return max(_SIDES[0], min(_SIDES[1], math.isqrt(int(pixels))))
 
 
 def _thumbnail(encoded: bytes, side: int) -> Image.Image:

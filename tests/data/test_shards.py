@@ -3,20 +3,22 @@
 import io
 import json
 import tarfile
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raydream.data import codec, shards
-from raydream.data.shards import FORMATS, Failure, Format, Mark, Row, printable
+from raydream.data import codec, layout, shards, webdataset
+from raydream.data.job import Format
+from raydream.data.layout import read_rows
+from raydream.data.marks import Mark, marked, read_marks
+from raydream.data.rows import Failure, Row, printable
+from raydream.data.shards import Shard
 from raydream.data.storage import Folder
-from raydream.errors import UsageError
 
+FORMATS: tuple[Format, ...] = get_args(Format)
 HOSTILE = 'zoo 夢/[x]*?::#%20 "it\'s"\n</script>\\udcff.tar'
 
 
@@ -38,7 +40,6 @@ def row(id: str = "cats/tom.jpg", **fields: Any) -> Row:
         "recipe": "0123abcd",
         "objective_before": 0.25,
         "objective_after": 1.5,
-        "seconds": 12.345,
     }
     return Row(**{**known, **fields})
 
@@ -59,37 +60,38 @@ def out(request: pytest.FixtureRequest, tmp_path: Any) -> Folder:
     return Folder(str(tmp_path) if request.param == "local" else f"memory://shards-tests{tmp_path}")
 
 
+def write(out: Folder, number: int, rows: list[Row], format: Format, failures: tuple[Failure, ...] = ()) -> Mark:
+    return shards.write(out, Shard(number=number, rows=rows, failures=failures, device="CPU", seconds=1.5), format)
+
+
+def read(out: Folder, format: Format) -> list[Row]:
+    found = read_marks(out, marked(out))
+    return read_rows(out, format, found, range(sum(mark.images for mark in found)))
+
+
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
 def test_rows_come_back_as_they_were(rows: list[Row], format: Format, out: Folder) -> None:
-    shards.write(out, 3, [row("other.jpg")], format)
-    shards.write(out, 12, rows, format)
-    assert shards.read(out, 12, format) == rows
-    assert shards.read(out, 3, format) == [row("other.jpg")]
+    write(out, 3, [row("other.jpg")], format)
+    write(out, 12, rows, format)
+    assert read(out, format) == [row("other.jpg"), *rows]
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_the_same_rows_give_the_same_bytes(format: Format) -> None:
-    written = []
-    for url in ("memory://shards-once", "memory://shards-twice"):
-        shards.write(Folder(url), 0, ROWS["with sources"], format)
-        written.append({name: Folder(url).read(name) for name in Folder(url).files()})
-    assert written[0] == written[1]
+def test_a_shard_of_failures_only_has_a_mark_and_no_part(format: Format, out: Folder) -> None:
+    write(out, 0, [], format, (Failure(id="x", stage="load", error="empty"),))
+    assert set(out.files()) == {"_raydream/marks/0000000.json"}
+    assert layout.done(out, format) == {0}
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_shard_of_failures_only_has_no_file(format: Format, out: Folder) -> None:
-    shards.write(out, 0, [], format)
-    assert out.files() == {}
-
-
-def test_files_have_the_places_that_the_readme_names(out: Folder) -> None:
+def test_files_have_their_places(out: Folder) -> None:
     for format in FORMATS:
-        shards.write(out, 7, [row()], format)
+        write(out, 7, [row()], format)
     assert set(out.files()) == {
-        "data/00007.parquet",
-        "data/00007.tar",
-        "_raydream/contents/00007.jsonl",
+        "_raydream/marks/0000007.json",
+        "_raydream/parts/0000007.parquet",
+        "_raydream/parts/0000007.tar",
+        "_raydream/parts/0000007.jsonl",
         "data/dream/cats/tom.jpg.png",
         "data/source/cats/tom.jpg.png",
     }
@@ -98,8 +100,8 @@ def test_files_have_the_places_that_the_readme_names(out: Folder) -> None:
 
 
 def test_a_table_of_contents_names_the_pictures_from_the_data_folder(out: Folder) -> None:
-    shards.write(out, 0, [row(), row("b.jpg", source=None)], "files")
-    first, second = map(json.loads, out.read("_raydream/contents/00000.jsonl").splitlines())
+    write(out, 0, [row(), row("b.jpg", source=None)], "files")
+    first, second = map(json.loads, out.read("_raydream/parts/0000000.jsonl").splitlines())
     assert first["dream_file_name"] == "dream/cats/tom.jpg.png"
     assert first["source_file_name"] == "source/cats/tom.jpg.png"
     assert "source_file_name" not in second
@@ -111,13 +113,13 @@ def test_a_table_of_contents_names_the_pictures_from_the_data_folder(out: Folder
 
 def parquet(rows: list[Row]) -> pq.ParquetFile:
     out = Folder("memory://shards-parquet")
-    shards.write(out, 0, rows, "parquet")
-    return pq.ParquetFile(io.BytesIO(out.read("data/00000.parquet")))
+    write(out, 0, rows, "parquet")
+    return pq.ParquetFile(io.BytesIO(out.read("_raydream/parts/0000000.parquet")))
 
 
 def test_parquet_has_the_columns_of_the_readme_in_order_and_tells_datasets_which_are_pictures() -> None:
     schema = parquet([row()]).schema_arrow
-    columns = "id label dream source width height seed recipe objective_before objective_after seconds"
+    columns = "id label dream source width height seed recipe objective_before objective_after"
     assert schema.names == columns.split()
     features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
     assert list(features) == schema.names
@@ -144,49 +146,44 @@ def test_parquet_holds_the_bytes_and_names_of_the_pictures() -> None:
 # ---- WebDataset
 
 
-def members(rows: list[Row]) -> dict[str, bytes]:
-    out = Folder("memory://shards-tar")
-    shards.write(out, 0, rows, "webdataset")
-    with tarfile.open(fileobj=io.BytesIO(out.read("data/00000.tar"))) as tar:
+def members(rows: list[Row], shard: int = 0) -> dict[str, bytes]:
+    data, sizes = webdataset.encode(rows, shard)
+    assert len(sizes) == len(rows)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         return {info.name: tar.extractfile(info).read() for info in tar}  # type: ignore[union-attr]
 
 
 def test_tar_has_a_picture_of_each_kind_and_facts_for_every_key() -> None:
-    found = members([row(HOSTILE), row("b.jpg", source=None, name="b.webp", dream=picture(1, "webp"))])
+    found = members([row(HOSTILE), row("b.jpg", source=None, name="b.webp", dream=picture(1, "webp"))], 12)
     assert list(found) == [
-        "000000.dream.png",
-        "000000.source.png",
-        "000000.json",
-        "000001.dream.webp",
-        "000001.json",
+        "0000012-000000.dream.png",
+        "0000012-000000.source.png",
+        "0000012-000000.json",
+        "0000012-000001.dream.webp",
+        "0000012-000001.json",
     ]
-    assert found["000000.dream.png"] == picture(200)
-    facts = json.loads(found["000000.json"])
+    assert found["0000012-000000.dream.png"] == picture(200)
+    facts = json.loads(found["0000012-000000.json"])
     assert facts["id"] == HOSTILE
     assert facts["seed"] == 2**63 - 1
     assert facts.keys() == row().facts.keys()
 
 
 def test_tar_has_text_for_a_label_that_is_missing_so_that_all_rows_have_the_same_types() -> None:
-    kinds = {type(json.loads(members([r])["000000.json"])["label"]) for r in (row(), row(label=None))}
+    kinds = {type(json.loads(members([r])["0000000-000000.json"])["label"]) for r in (row(), row(label=None))}
     assert kinds == {str}
 
 
 # ---- marks
 
 
-def test_a_mark_comes_back_as_it_was() -> None:
+def test_a_mark_comes_back_as_it_was_and_has_sums_not_rows(out: Folder) -> None:
     failures = (Failure(id=HOSTILE, stage="load", error='broken: "x"\n'),)
-    mark = Mark(shard=41, rows=(row().facts, row(label=None).facts), failures=failures, device="CPU (夢)")
-    assert Mark.parse(mark.dump()) == mark
-    empty = replace(mark, rows=(), failures=())
-    assert Mark.parse(empty.dump()) == empty
-
-
-def test_a_mark_says_nothing_of_pictures() -> None:
-    assert "dream" not in row().facts
-    assert "source" not in row().facts
-    assert row().facts["objective_after"] == 1.5
+    mark = write(out, 41, [row(), row(label=None, objective_before=None)], "webdataset", failures)
+    assert Mark.parse(mark.dump()) == mark == read_marks(out, [41])[0]
+    assert (mark.images, mark.measured, mark.objective_before, mark.objective_after) == (2, 1, 0.25, 1.5)
+    assert (mark.seconds, mark.device, mark.failures) == (1.5, "CPU", failures)
+    assert b"tom.jpg" not in mark.dump()
 
 
 def test_printable_shows_bytes_that_are_no_text_and_leaves_all_else() -> None:
@@ -194,12 +191,3 @@ def test_printable_shows_bytes_that_are_no_text_and_leaves_all_else() -> None:
     shown = printable("caf\udce9.jpg")
     assert shown == "caf\\udce9.jpg"
     assert shown.encode("utf-8")
-
-
-@pytest.mark.parametrize("format", shards.FORMATS)
-def test_a_damaged_file_is_said_with_what_to_do(format: shards.Format, tmp_path: Path) -> None:
-    name = shards.data_name(3, format)
-    (tmp_path / name).parent.mkdir(parents=True)
-    (tmp_path / name).write_bytes(b'{"half')
-    with pytest.raises(UsageError, match=r"damaged: delete it and _raydream/marks/00003.json"):
-        shards.read(Folder(str(tmp_path)), 3, format)

@@ -1,5 +1,6 @@
 """storage: files by URL, whole or not at all, whatever their names are; errors in one line."""
 
+import errno
 import gc
 import os
 import pickle
@@ -8,13 +9,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PureWindowsPath
+from typing import Any, ClassVar
 
+import aiohttp
 import fsspec
+import httpx2
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from raydream.data import storage
+from raydream.data import retries, storage, whole_files
+from raydream.data.retries import StorageError
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
 
@@ -285,6 +291,219 @@ def test_remove_partial_has_nothing_to_do_elsewhere_and_does_nothing_here(tmp_pa
     out.remove_partial()
     assert out.exists("x.partial")
     assert (tmp_path / "x.partial").exists()
+
+
+# ---- errors that pass, and errors that do not
+
+
+class HttpError(Exception):
+    """As gcsfs has it: no OSError."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"{code}: the server\n says so")
+        self.code = code
+
+
+class Flaky(MemoryFileSystem):  # type: ignore[misc]
+    """A file system whose calls raise the errors in `errors`, one each, before they work."""
+
+    protocol = "flaky"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    errors: ClassVar[list[Exception]] = []
+
+    def _fail(self) -> None:
+        if Flaky.errors:
+            raise Flaky.errors.pop(0)
+
+    def cat_file(self, *arguments: Any, **options: Any) -> Any:
+        self._fail()
+        return super().cat_file(*arguments, **options)
+
+    def pipe_file(self, *arguments: Any, **options: Any) -> Any:
+        self._fail()
+        return super().pipe_file(*arguments, **options)
+
+    def put_file(self, *arguments: Any, **options: Any) -> Any:
+        self._fail()
+        return super().put_file(*arguments, **options)
+
+    def cp_file(self, *arguments: Any, **options: Any) -> Any:
+        self._fail()
+        return super().cp_file(*arguments, **options)
+
+    def info(self, *arguments: Any, **options: Any) -> Any:
+        self._fail()
+        return super().info(*arguments, **options)
+
+    def find(self, *arguments: Any, **options: Any) -> Any:
+        self._fail()
+        return super().find(*arguments, **options)
+
+
+@pytest.fixture
+def flaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The URL `flaky://` works; the waits between attempts take no time and are in this list."""
+    fsspec.register_implementation("flaky", Flaky, clobber=True)
+    waits: list[float] = []
+    monkeypatch.setattr(retries.time, "sleep", waits.append)
+    Flaky.errors.clear()
+    yield waits
+    Flaky.errors.clear()
+
+
+PASSING = [
+    ConnectionResetError("reset"),
+    TimeoutError("too slow"),
+    OSError(errno.EIO, "Input/output error"),
+    HttpError(429),
+    HttpError(503),
+    aiohttp.ServerDisconnectedError(),
+    httpx2.ConnectError("[Errno -2] Name or service not known"),
+]
+ACTS: dict[str, Callable[[Folder], Any]] = {
+    "read": lambda f: f.read("x"),
+    "write": lambda f: f.write("y", b"2"),
+    "list": lambda f: f.files(),
+    "exists": lambda f: f.exists("x"),
+    "create": lambda f: _create(f),
+    "move": lambda f: f.move("x", "z"),
+}
+
+
+def _create(folder: Folder) -> None:
+    with folder.create("y") as file:
+        file.write(b"2")
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
+def test_errors_that_pass_are_waited_out_longer_and_longer(
+    act: Callable[[Folder], Any], flaky: list[float], tmp_path: Path
+) -> None:
+    folder = Folder(f"flaky:/{tmp_path}")
+    folder.write("x", b"1")
+    for error in PASSING:
+        flaky.clear()
+        Flaky.errors += [error] * 3
+        act(folder)
+        assert not Flaky.errors
+        assert len(flaky) == 3
+        assert flaky[0] < flaky[1] < flaky[2]
+        folder.write("x", b"1")
+
+
+def test_an_error_that_never_passes_is_one_line_with_the_file(flaky: list[float]) -> None:
+    folder = Folder("flaky://bucket/out")
+    for act in ACTS.values():
+        for error in PASSING:
+            Flaky.errors[:] = [error] * 99
+            with pytest.raises(StorageError, match="flaky://bucket/out") as caught:
+                act(folder)
+            assert "\n" not in str(caught.value)
+            assert len(Flaky.errors) == 99 - 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), HttpError(403), PermissionError(13, "Permission denied")],
+)
+def test_an_error_that_stays_is_not_retried(error: Exception, flaky: list[float]) -> None:
+    Flaky.errors[:] = [error] * 2
+    with pytest.raises(OSError, match=r": flaky://bucket/out/data/x$"):
+        Folder("flaky://bucket/out").write("data/x", b"1")
+    assert flaky == []
+    assert len(Flaky.errors) == 1
+
+
+def test_exists_is_no_no_while_the_server_does_not_answer(flaky: list[float]) -> None:
+    Flaky.errors[:] = [HttpError(503)] * 99
+    with pytest.raises(StorageError, match="503"):
+        Folder("flaky://bucket").exists("x")
+
+
+def test_a_full_disk_says_which_file_and_is_not_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(retries.time, "sleep", lambda _: pytest.fail("waited"))
+    monkeypatch.setattr(whole_files.WholeFile, "flush", full)
+    out = Folder(str(tmp_path))
+    for act in (ACTS["write"], ACTS["create"]):
+        with pytest.raises(StorageError) as caught:
+            act(out)
+        assert str(caught.value) == f"No space left on device: {tmp_path}/y"
+        assert caught.value.errno == errno.ENOSPC
+    assert out.files() == {}
+
+
+def test_a_file_system_that_is_not_reached_is_one_line_for_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flaky: list[float]
+) -> None:
+    from raydream.cli import app, commands
+
+    Flaky.errors[:] = [httpx2.ConnectError("[Errno -2] Name or\nservice not known")] * 99
+    with pytest.raises(SystemExit):
+        commands.run(app.app, "raydream", ["inspect", "flaky://datasets/x"])
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "Name or service not known: flaky://datasets/x/_raydream/plan.json" in said
+
+
+# ---- parts of files, files written piece by piece, new names
+
+
+def test_a_part_of_a_file_is_read(folder: Folder) -> None:
+    folder.write("digits", b"0123456789")
+    assert folder.read("digits", 2, 5) == b"234"
+    assert folder.read("digits", 8, 99) == b"89"
+    assert folder.size("digits") == 10
+
+
+def test_a_file_written_piece_by_piece_is_there_at_the_end_or_not_at_all(folder: Folder) -> None:
+    with folder.create("a/x") as file:
+        file.write(b"one ")
+        assert not folder.exists("a/x")
+        file.write(b"two")
+    assert folder.read("a/x") == b"one two"
+    with pytest.raises(TypeError), folder.create("a/x") as file:
+        file.writelines([b"half", "no bytes"])  # type: ignore[list-item]
+    assert folder.read("a/x") == b"one two"
+    assert folder.files() == {"a/x": 7}
+
+
+def test_a_file_takes_a_new_name_over_any_that_has_it(folder: Folder) -> None:
+    folder.write("a/x", b"1")
+    folder.write("b/y", b"2")
+    folder.move("a/x", "b/y")
+    folder.remove("nothing")
+    assert folder.files() == {"b/y": 1}
+    assert folder.read("b/y") == b"1"
+    folder.remove("b/y")
+    assert folder.files() == {}
+
+
+# ---- the output apart from the input
+
+
+@pytest.mark.parametrize(
+    "output",
+    ["{in}", "{in}/out", "file://{in}/out", "{in}/../in/deep/er", "{link}/out", "file://{link}", "{in}/deep/../x/"],
+)
+def test_an_output_below_the_input_is_refused_however_it_is_written(output: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to("in")
+    output = output.replace("{in}", str(tmp_path / "in")).replace("{link}", str(tmp_path / "link"))
+    for source in (f"{tmp_path}/in", f"file://{tmp_path}/in", f"{tmp_path}/link/"):
+        with pytest.raises(UsageError, match="lies in the input"):
+            storage.check_apart(source, output)
+
+
+def test_an_output_beside_the_input_or_above_it_is_fine(tmp_path: Path) -> None:
+    for output in (f"{tmp_path}/input2", f"{tmp_path}", f"memory:/{tmp_path}/in/out", "memory://bucket/in2"):
+        storage.check_apart(f"{tmp_path}/in", output)
+    storage.check_apart("memory://bucket/in", "memory://bucket/in2")
+    with pytest.raises(UsageError, match="lies in the input"):
+        storage.check_apart("memory://bucket/in/", "memory://bucket/in/out")
 
 
 # ---- one file by URL

@@ -10,30 +10,36 @@ import yaml
 
 import raydream
 from raydream.data import codec, provenance, summary
-from raydream.data.plan import Plan
-from raydream.data.shards import Failure, Mark
+from raydream.data.job import Job
+from raydream.data.marks import Mark
+from raydream.data.plan import Part, Plan
+from raydream.data.rows import Failure
+from raydream.data.summary import Summary
 from raydream.errors import UsageError
 from raydream.pages import cards
 from raydream.recipe import Recipe
 
 RECIPE = Recipe(objective=[{"layer": "mixed4", "weight": 2}], steps=7, seed=5, weights_digest="ab" * 32)
-PLAN = Plan(
-    input="gs://bucket/photos",
-    shards=(("a.jpg", "cats/b.jpg"), ("cats/c.jpg",)),
-    passed_over=("notes.txt",),
-    settings={"recipe": RECIPE.digest, "format": "parquet"},
-    recipe=RECIPE.as_dict(),
-)
+JOB = Job(input="/home/me/my photos", output="/home/me/dreams", recipe=RECIPE)
+PLAN = Plan(job=JOB, parts=(Part(shards=2, images=3),), passed_over=1, labels=("cats", "it's: 夢"))
 FAILURE = Failure(id="x.jpg", stage="load", error="file is empty")
 
 
-def mark(shard: int, *rows: tuple[str | None, float | None], device: str = "CPU", failures: int = 0) -> Mark:
-    """A mark with rows of (label, objective after)."""
-    facts = tuple(
-        {"label": label, "seconds": 1.25, "objective_before": None if after is None else 1.0, "objective_after": after}
-        for label, after in rows
+def mark(shard: int, *objectives: float | None, device: str = "CPU", failures: int = 0) -> Mark:
+    """A mark of rows with these objectives; they were 1 before."""
+    measured = [value for value in objectives if value is not None]
+    return Mark(
+        shard=shard,
+        images=len(objectives),
+        failures=(FAILURE,) * failures,
+        measured=len(measured),
+        objective_before=1.0 * len(measured),
+        objective_after=sum(measured),
+        seconds=1.25 * len(objectives),
+        device=device,
+        part_bytes=9,
+        sizes=(),
     )
-    return Mark(shard=shard, rows=facts, failures=(FAILURE,) * failures, device=device)
 
 
 # ---- inside a picture
@@ -94,21 +100,16 @@ def test_what_a_dreamer_made_is_not_made_again_by_its_recipe() -> None:
 
 
 def test_the_manifest_counts_what_the_marks_say() -> None:
-    found = [mark(0, (None, 3.0), ("cats", 5.0), device="GPU"), mark(1, ("cats", 10.0)), mark(2, failures=1)]
-    manifest = summary.manifest(PLAN, RECIPE, found, [FAILURE], 61.26)
-    assert manifest["images"] == 3
-    assert manifest["labels"] == 1
-    assert manifest["failures"] == 1
-    assert manifest["passed_over"] == 1
+    found = [mark(0, 3.0, 5.0, device="GPU"), mark(1, 10.0), mark(2, failures=1)]
+    manifest = summary.manifest(PLAN, Summary.of(found), 61.26)
+    assert (manifest["images"], manifest["failures"], manifest["labels"], manifest["passed_over"]) == (3, 1, 2, 1)
     assert manifest["shards"] == 2
     assert manifest["devices"] == ["CPU", "GPU"]
     assert manifest["objective_before"] == 1.0
     assert manifest["objective_after"] == 6.0
     assert manifest["seconds"] == 61.3
     assert manifest["dream_seconds"] == 3.8
-    assert manifest["input"] == "gs://bucket/photos"
-    assert manifest["settings"] == PLAN.settings
-    assert (manifest["recipe"], manifest["weights"]) == (RECIPE.digest, "ab" * 32)
+    assert (manifest["recipe"], manifest["weights"], manifest["preset"]) == (RECIPE.digest, "ab" * 32, None)
     assert manifest["raydream"] == raydream.__version__
     assert manifest["versions"]["numpy"] == np.__version__
     assert set(manifest["versions"]) >= {"tensorflow", "keras", "ray"}
@@ -116,18 +117,35 @@ def test_the_manifest_counts_what_the_marks_say() -> None:
 
 
 def test_a_manifest_without_dreams_or_measures_has_no_means() -> None:
-    for found in ([], [mark(0, (None, None))]):
-        manifest = summary.manifest(PLAN, RECIPE, found, [], 0)
+    for found in ([], [mark(0, None)]):
+        manifest = summary.manifest(PLAN, Summary.of(found), 0)
         assert manifest["objective_before"] is None
         assert manifest["objective_after"] is None
+
+
+def test_nothing_that_is_published_names_a_folder_of_this_machine() -> None:
+    plan = replace(PLAN, job=replace(JOB, dreamer="/home/me/nets/small.keras"))
+    made = Summary.of([mark(0, 1.0)])
+    manifest = summary.manifest(plan, made, 1.0)
+    assert (manifest["input"], manifest["dreamer"]) == ("my photos", "small.keras")
+    for text in (json.dumps(manifest), cards.dataset(plan, made), cards.dataset(plan, None)):
+        assert "/home/me" not in text
+
+
+def test_a_preset_is_known_by_its_name_after_it_was_resolved() -> None:
+    recipe = Recipe.load("classic").resolved("ab" * 32)
+    assert summary.preset_of(recipe) == "classic"
+    assert summary.preset_of(recipe.changed(steps=3)) is None
+    plan = replace(PLAN, job=replace(JOB, recipe=recipe))
+    assert f"Recipe classic ({recipe.digest[:12]}):" in cards.dataset(plan, Summary.of([]))
 
 
 # ---- the gallery's facts
 
 
 def test_the_gallery_gets_the_essentials() -> None:
-    found = [mark(0, *[("cats", 6.0)] * 1500, failures=2)]
-    assert cards.facts(PLAN, found) == {
+    made = Summary.of([mark(0, *[6.0] * 1500, failures=2)])
+    assert cards.facts(PLAN, made) == {
         "dreams": "1,500",
         "failures": "2",
         "objective": "1 → 6",
@@ -135,19 +153,42 @@ def test_the_gallery_gets_the_essentials() -> None:
         "device": "CPU",
         "raydream": raydream.__version__,
     }
-    assert cards.facts(PLAN, [mark(0, (None, None))]).keys() == {"dreams", "recipe", "device", "raydream"}
+    assert cards.facts(PLAN, Summary.of([mark(0, None)])).keys() == {"dreams", "recipe", "device", "raydream"}
 
 
 # ---- the data set card
 
 
-def card(format: str = "parquet", recipe: Recipe = RECIPE, **made: Any) -> tuple[dict[str, Any], str]:
-    """The card's head, and its words."""
-    plan = replace(PLAN, settings=PLAN.settings | {"format": format})
-    manifest = summary.manifest(plan, recipe, [mark(0, ("cats", 1.0))], [], 1.0) | made
-    start, head, words = cards.readme(plan, recipe, manifest).split("---\n", 2)
+def card(format: Any = "parquet", finished: bool = True, **changes: Any) -> tuple[dict[str, Any], str]:
+    """The card's head, and its words; `changes` are of the job or of the sums."""
+    job = {name: changes.pop(name) for name in ("recipe", "license", "keep_source") if name in changes}
+    plan = replace(PLAN, job=replace(JOB, format=format, **job))
+    made = replace(Summary.of([mark(0, 1.0)]), **changes)
+    start, head, words = cards.dataset(plan, made if finished else None).split("---\n", 2)
     assert start == ""
     return yaml.safe_load(head), words
+
+
+def test_the_head_has_the_license() -> None:
+    assert card()[0]["license"] == "other"
+    assert card(license="cc-by-4.0")[0]["license"] == "cc-by-4.0"
+
+
+def test_labels_are_classes_in_the_head_of_parquet() -> None:
+    features = card(keep_source=True)[0]["dataset_info"]["features"]
+    kinds = {feature["name"]: feature["dtype"] for feature in features}
+    assert kinds["label"] == {"class_label": {"names": {"0": "cats", "1": "it's: 夢"}}}
+    assert kinds["dream"] == kinds["source"] == "image"
+    assert kinds["seed"] == "int64"
+    assert "dataset_info" not in card("webdataset")[0]
+
+
+@pytest.mark.parametrize(("format", "ending"), [("parquet", "parquet"), ("webdataset", "tar"), ("files", "jsonl")])
+def test_of_an_unfinished_data_set_the_head_names_the_parts(format: str, ending: str) -> None:
+    head, words = card(format, finished=False)
+    (files,) = head["configs"][0]["data_files"]
+    assert files["path"] == f"_raydream/parts/*.{ending}"
+    assert "Not finished: 3 photographs" in words
 
 
 @pytest.mark.parametrize(
@@ -191,6 +232,6 @@ def test_only_of_webdataset_the_words_say_how_its_columns_are_named() -> None:
 def test_odd_values_of_a_recipe_do_not_break_the_head() -> None:
     odd = RECIPE.changed(backbone="a: b\n---\n夢.keras")
     head, words = card(recipe=odd)
-    assert set(head) == {"pretty_name", "tags", "size_categories", "configs"}
+    assert set(head) == {"pretty_name", "license", "tags", "size_categories", "configs", "dataset_info"}
     block = words.partition("```yaml\n")[2].partition("```")[0]
     assert Recipe.parse(yaml.safe_load(block)) == odd

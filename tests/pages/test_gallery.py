@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageCms
 
-from raydream.pages.gallery import Exhibit, page
+from raydream.pages.gallery import Exhibit, page, side_for
 
 HOSTILE = """zoo/</script ><img src=x onerror="document.title='broken'"> & 'é' 夢 {{data}} <!--.png"""
 CHROMIUM = next(filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")), None)
@@ -122,6 +122,17 @@ def test_thumbnails_keep_their_aspect_and_are_never_enlarged() -> None:
     assert thumbnail(rows[0]["dream"]).size == thumbnail(rows[0]["source"]).size == (100, 40)
     assert (rows[0]["width"], rows[0]["height"], rows[0]["pixels"]) == (1000, 400, 100)
     assert thumbnail(rows[1]["dream"]).size == (40, 30)
+
+
+def test_a_small_page_has_pictures_at_full_size_and_a_large_one_small_ones() -> None:
+    assert side_for(1) == side_for(12) == 1600
+    assert side_for(500) == side_for(5000) == 384
+    assert 384 < side_for(100) < 1600
+
+
+def test_a_dream_that_is_a_file_of_its_own_has_a_link() -> None:
+    rows = Reader(page([exhibit(link="data/dream/a%20b.png"), exhibit()], "dreams", {})).rows
+    assert [row["link"] for row in rows] == ["data/dream/a%20b.png", None]
 
 
 def test_without_a_source_there_is_the_dream_only() -> None:

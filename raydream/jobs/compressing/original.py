@@ -7,10 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from raydream import assets, runtime
-from raydream.data import storage
+from raydream.data import storage, summary
 from raydream.errors import UsageError
 from raydream.jobs.compressing.job import Compression
-from raydream.pages import cards
 from raydream.types import Image
 
 if TYPE_CHECKING:
@@ -29,12 +28,12 @@ def prepare(job: Compression) -> Compression:
         raise UsageError(f"--weights: {job.backbone} brings its own: leave them out")
     weights = assets.named_weights(job.backbone, weights)
     if weights and weights not in ("imagenet", "compact"):
-        weights = storage.anywhere(weights)
+        weights = storage.absolute_if_file(weights)
     job = replace(
         job,
         input=storage.absolute(job.input),
         output=storage.absolute(job.output),
-        backbone=storage.anywhere(job.backbone),
+        backbone=storage.absolute_if_file(job.backbone),
         weights=weights,
     )
     storage.check_apart(job.input, job.output)
@@ -65,7 +64,7 @@ class Original:
     @property
     def name(self) -> str:
         """Its architecture where that is known (VGG takes images in a range of its own), else the name of its file."""
-        return self._found.architecture or cards.last_part(self.job.backbone)
+        return self._found.architecture or summary.last_part(self.job.backbone)
 
     @cached_property
     def network(self) -> Any:

@@ -1,37 +1,52 @@
-"""What a finished data set says of itself: manifest, card, gallery."""
+"""What a data set says of itself, when it is begun and when it is finished: card, manifest, gallery."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from raydream.data import shards, summary
-from raydream.data.plan import Plan
-from raydream.data.shards import Failure
+from raydream.data import joining, summary
+from raydream.data.marks import marked, read_marks
+from raydream.data.plan import Plan, passed_over
+from raydream.data.rows import Failure
 from raydream.data.storage import Folder
+from raydream.data.summary import Summary
 from raydream.pages import cards
 from raydream.pages.exhibits import write_gallery
-from raydream.recipe import Recipe
+
+_MANIFEST = "manifest.json"
 
 
-def finish(out: Folder, plan: Plan, recipe: Recipe, seconds: float) -> dict[str, Any]:
-    """Writes what a finished data set says of itself; returns the manifest.
+def begin(out: Folder, plan: Plan) -> None:
+    """Writes the card and the recipe of a data set that was not finished before, so that its parts can be opened."""
+    if not out.exists(_MANIFEST):
+        out.write("recipe.yaml", plan.job.recipe.dump().encode())
+        out.write("README.md", cards.dataset(plan, None).encode())
+
+
+def finish(out: Folder, plan: Plan, seconds: float) -> dict[str, Any]:
+    """Joins the parts into data files and writes what a finished data set says of itself; returns the manifest.
+
+    It may be killed and repeated at any point. The parts go when the card no longer names them.
 
     Args:
         seconds: wall time of the runs that made it.
     """
-    found = summary.marks(out)
-    skipped = tuple(Failure(id=id, stage="list", error="not an image by its name") for id in plan.passed_over)
-    failures = [failure for m in found for failure in m.failures]
-    manifest = summary.manifest(plan, recipe, found, failures, seconds)
-    out.write("recipe.yaml", recipe.dump().encode())
-    if failures or skipped:
-        out.write("failures.parquet", summary.failures_table([*failures, *skipped]))
-    if plan.settings["format"] == "files":
-        contents = [shards.data_name(m.shard, "files") for m in found if m.rows]
-        out.write("data/metadata.jsonl", b"".join(out.read(name) for name in contents))
-    out.write("README.md", cards.readme(plan, recipe, manifest).encode())
-    write_gallery(out, plan)
-    out.write("manifest.json", json.dumps(manifest, indent=2).encode())
+    found = read_marks(out, marked(out))
+    made = Summary.of(found)
+    manifest = summary.manifest(plan, made, seconds)
+    _write_failures(out, [failure for mark in found for failure in mark.failures])
+    joining.join(out, plan, found)
+    out.write("recipe.yaml", plan.job.recipe.dump().encode())
+    out.write("README.md", cards.dataset(plan, made).encode())
+    write_gallery(out, plan, found)
+    out.write(_MANIFEST, json.dumps(manifest, indent=2).encode())
+    joining.remove_joined_parts(out, plan)
     out.remove_partial()
     return manifest
+
+
+def _write_failures(out: Folder, failures: list[Failure]) -> None:
+    skipped = [Failure(id=id, stage="list", error="not an image by its name") for id in passed_over(out)]
+    if failures or skipped:
+        out.write("failures.parquet", summary.failures_table([*failures, *skipped]))

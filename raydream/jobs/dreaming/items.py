@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raydream.data.shards import Failure, Row
+from raydream.data.rows import Failure, Row
 
 
 @dataclass(frozen=True, kw_only=True)

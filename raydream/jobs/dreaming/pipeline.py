@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any
 
 import ray
 
-from raydream.data.job import Job
 from raydream.data.plan import Plan
 from raydream.errors import WorkError
 from raydream.jobs import cluster
 from raydream.jobs.dreaming import attempts, stages
 
 
-def results(job: Job, plan: Plan, todo: Sequence[int], lease: str) -> Generator[dict[str, Any]]:
+def results(plan: Plan, todo: Sequence[int], lease: str) -> Generator[dict[str, Any]]:
     """Makes the shards of `todo`; gives each one's numbers of `images` and `failures` when it is written.
 
     Args:
@@ -25,27 +23,27 @@ def results(job: Job, plan: Plan, todo: Sequence[int], lease: str) -> Generator[
     Raises:
         WorkError: the cluster, or the storage, cannot do it.
     """
-    record = attempts.shared(job.output, lease)
+    record = attempts.shared(plan.job.output, lease)
     try:
-        yield from _dataset(job, plan, todo, lease, record).iter_rows()
+        yield from _dataset(plan, todo, lease, record).iter_rows()
     except ray.exceptions.RayError as error:
         raise WorkError(f"the cluster cannot do it: {cluster.cause(error)}") from error
     finally:
         attempts.close(record)
 
 
-def _dataset(job: Job, plan: Plan, todo: Sequence[int], lease: str, record: Any) -> Any:
+def _dataset(plan: Plan, todo: Sequence[int], lease: str, record: Any) -> Any:
     """The Ray data set: one row for each shard goes in, and one row of counts comes out."""
+    job = plan.job
     gpus, room = cluster.devices(job.gpus_per_actor)
     fewest, most = (min(number or max(1, room), len(todo)) for number in job.actors)
-    names = plan.names(f".{job.picture}")
-    rows = [{"shard": shard, "payload": pickle.dumps([(id, names[id]) for id in plan.shards[shard]])} for shard in todo]
+    rows = [{"shard": shard} for shard in todo]
     # Dreaming on a CPU takes its core and the light stages squeeze in; beside a GPU they share the cores evenly.
     heavy, light = (0.5, 0.5) if gpus else (0.9, 0.1)
     pool = ray.data.ActorPoolStrategy(min_size=fewest, max_size=most, max_tasks_in_flight_per_actor=2)
     return (
         ray.data.from_items(rows, override_num_blocks=len(rows))
-        .map(partial(stages.load, job=job, attempts=record), num_cpus=light)
+        .map(partial(stages.load, plan=plan, attempts=record), num_cpus=light)
         .map(
             stages.Dream,  # type: ignore[arg-type]
             fn_constructor_kwargs={"job": job, "attempts": record},

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from raydream import assets, runtime
-from raydream.data import codec, storage
-from raydream.data import plan as plans
+from raydream.data import storage
+from raydream.data.inputs import Input, list_input
 from raydream.data.job import Job
-from raydream.data.plan import Plan
+from raydream.data.plan import PLAN, stored_plan
 from raydream.data.storage import Folder
 
 _GPU_BATCH = 8  # images; on CPUs a batch is no faster
 
 
-def prepare(job: Job) -> tuple[Job, Plan]:
-    """The job with absolute paths and digests, and the plan of its images.
+def prepare(job: Job) -> tuple[Job, Input]:
+    """The job with absolute paths and digests, and the images of its input.
 
     Raises:
         UsageError: nothing to dream, or nothing to dream it with.
     """
     # Workers may run in another folder than we do.
     recipe = job.recipe
-    recipe = recipe.changed(
-        backbone=storage.anywhere(recipe.backbone), weights=recipe.weights and storage.anywhere(recipe.weights)
-    )
+    weights = recipe.weights and storage.absolute_if_file(recipe.weights)
+    recipe = recipe.changed(backbone=storage.absolute_if_file(recipe.backbone), weights=weights)
     job = replace(
         job,
         input=storage.absolute(job.input),
@@ -34,9 +32,8 @@ def prepare(job: Job) -> tuple[Job, Plan]:
         dreamer=job.dreamer and storage.absolute(job.dreamer),
     )
     storage.check_apart(job.input, job.output)
-    plan = plans.make_plan(Folder(job.input), codec.IMAGE_ENDINGS, job.shard_size, job.limit)
-    job = _resolved(job)
-    return job, plan
+    found = list_input(job.input)
+    return _resolved(job), found
 
 
 def _resolved(job: Job) -> Job:
@@ -60,8 +57,8 @@ def with_batch_size(job: Job) -> Job:
     """
     out = Folder(job.output)
     size = job.batch_size
-    if size is None and out.exists(plans.PLAN):
-        size = plans.stored_plan(out).settings["batch_size"]
+    if size is None and out.exists(PLAN):
+        size = stored_plan(out).job.batch_size
     if size is None:
         size = _GPU_BATCH if _gpus(job) else 1
     return replace(job, batch_size=size)
@@ -75,15 +72,3 @@ def _gpus(job: Job) -> float:
 
     cluster.join()
     return cluster.devices(None)[0]
-
-
-def with_settings(plan: Plan, job: Job) -> Plan:
-    """The plan with what else decides the data set."""
-    settings: dict[str, Any] = {
-        **job.decisive(),
-        "weights": job.recipe.weights_digest,
-        "shard_size": job.shard_size,
-        "limit": job.limit,
-    }
-    del settings["input"]
-    return replace(plan, settings=settings, recipe=job.recipe.as_dict())

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raydream import runtime
-from raydream.data import codec, provenance, shards, summary
-from raydream.data import plan as plans
+from raydream.data import codec, provenance, shards
 from raydream.data.job import Job
-from raydream.data.shards import Mark, Row
+from raydream.data.plan import Plan
+from raydream.data.rows import Row, label_of, printable
+from raydream.data.shards import Shard
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError
 from raydream.jobs import cluster
@@ -33,10 +34,11 @@ _PAYLOAD_BYTES = 1_500_000_000  # a row of Arrow holds 2 GiB
 _NAME_BYTES = 255  # most file systems take no longer name
 
 
-def load(row: dict[str, Any], job: Job, attempts: Any) -> dict[str, Any]:
+def load(row: dict[str, Any], plan: Plan, attempts: Any) -> dict[str, Any]:
     """Reads, decodes and resizes the images of a shard; a bad one becomes a failure and nothing more."""
+    job = plan.job
     folder = Folder(job.input)
-    items = [Item(id=id, name=name) for id, name in pickle.loads(row["payload"])]
+    items = [Item(id=id, name=name) for id, name in plan.read_shard(Folder(job.output), row["shard"])]
     loaded = pass_over_fatal(
         attempts, "load", row["shard"], items, lambda some: [_loaded(i, folder, job.recipe) for i in some]
     )
@@ -114,9 +116,9 @@ def write(row: dict[str, Any], job: Job, attempts: Any, lease: str) -> dict[str,
             attempts.forget.remote(shard)  # the same command tries again
             raise WorkError(f"workers died {died} times while writing the file of shard {shard}: use smaller shards")
         check_token(out, lease)
-        shards.write(out, shard, rows, job.format)
-        facts = tuple(r.facts for r in rows)
-        summary.mark(out, Mark(shard=shard, rows=facts, failures=failures, device=device))
+        seconds = sum(item.seconds for item in encoded)
+        made = Shard(number=shard, rows=rows, failures=failures, device=device, seconds=seconds)
+        shards.write(out, made, job.format)
     attempts.forget.remote(shard)
     return {"images": len(rows), "failures": len(failures)}
 
@@ -135,15 +137,15 @@ def _row(item: Item, job: Job) -> Row:
     assert item.dream is not None
     if job.format == "files" and max(len(os.fsencode(part)) for part in item.name.split("/")) > _NAME_BYTES:
         raise ValueError(f"its dream's name would be longer than {_NAME_BYTES} bytes")
-    id = shards.printable(item.id)
+    id = printable(item.id)
     seed, recipe = job.recipe.seed_of(item.id), job.recipe
     inside = provenance.inside(recipe, id, seed, item.source_digest, job.dreamer)
     picture = codec.FORMATS[f".{job.picture}"]
     height, width = item.dream.shape[:2]
     return Row(
         id=id,
-        label=plans.label_of(item.id),
-        name=shards.printable(item.name),
+        label=label_of(item.id),
+        name=printable(item.name),
         dream=codec.encode(item.dream, picture, inside),
         source=codec.encode(item.image, picture) if job.keep_source else None,
         width=width,
@@ -152,5 +154,4 @@ def _row(item: Item, job: Job) -> Row:
         recipe=recipe.digest,
         objective_before=item.before,
         objective_after=item.after,
-        seconds=round(item.seconds, 3),
     )

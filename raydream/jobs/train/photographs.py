@@ -14,7 +14,7 @@ import ray.train
 from numpy.typing import NDArray
 
 from raydream.data import codec
-from raydream.data import plan as plans
+from raydream.data.inputs import images_among
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
 from raydream.types import Image
@@ -42,7 +42,7 @@ class Photographs:
     @classmethod
     def of(cls, source: str) -> Photographs:
         """The photographs in a folder; a `UsageError` if there are fewer than `HELD_OUT`."""
-        names, _ = plans.images_among(Folder(source).files(), codec.IMAGE_ENDINGS)
+        names, _ = images_among(Folder(source).files(), codec.IMAGE_ENDINGS)
         learnt = [name for index, name in enumerate(names) if index % HELD_OUT]
         if len(names) < HELD_OUT:
             raise UsageError(f"input {source} has {len(names)} images: too few, at least {HELD_OUT} are needed")
