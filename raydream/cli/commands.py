@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -22,8 +24,9 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names may have bytes that are no text
     try:
-        status = app(args=arguments, prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
+        with interruptible():
+            status = app(args=arguments, prog_name=name, standalone_mode=False)
+            sys.stdout.flush()
     except BrokenPipeError:
         # Who read our output wants no more of it; what is left must not fail again when Python flushes it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -40,6 +43,27 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
         print(f"{name}: interrupted", file=sys.stderr)
         status = INTERRUPTED
     sys.exit(status if isinstance(status, int) else OK)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Lets SIGTERM, like SIGINT, raise KeyboardInterrupt; at the end both mean what they meant before.
+
+    A signal that is ignored stays so. Only the main thread may set handlers; in another this does nothing.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {which: signal.getsignal(which) for which in signals}
+    try:
+        for which in (w for w, handler in before.items() if handler is not signal.SIG_IGN):
+            signal.signal(which, _interrupt)
+        yield
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, signal.SIG_DFL if handler is None else handler)  # None: not set from Python
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

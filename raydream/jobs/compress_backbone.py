@@ -197,17 +197,29 @@ def _name(shard: int) -> str:
 
 def _look(options: Options, shards: Sequence[Sequence[tuple[str, bool]]], todo: Sequence[int]) -> None:
     """Sums up the shards that are left, on the cluster."""
+    from raydream.jobs import cluster
+
+    progress = Progress(sum(len(shards[n]) for n in todo), "photographs")
+    try:
+        with cluster.joined(progress.phase):
+            progress.phase("loading the network")
+            for result in _results(options, shards, todo).iter_rows():
+                progress.advance(result["photographs"] + result["failures"], result["failures"])
+    finally:
+        progress.close()
+
+
+def _results(options: Options, shards: Sequence[Sequence[tuple[str, bool]]], todo: Sequence[int]) -> Any:
+    """The Ray Data pipeline: one row a shard in, one row of counts a shard out."""
     import ray
 
     from raydream.jobs import cluster
     from raydream.jobs.dreaming.tries import Tries
 
-    cluster.join()
     gpus, room = cluster.devices(options.gpus_per_actor)
     actors = min(options.actors or max(1, room), len(todo))
     rows = [{"shard": n, "names": [name for name, _ in shards[n]], "dreamed": [d for _, d in shards[n]]} for n in todo]
-    progress = Progress(sum(len(shards[n]) for n in todo), "photographs")
-    results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+    return ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Statistics,  # type: ignore[arg-type]
         fn_constructor_kwargs={
             "options": options,
@@ -218,13 +230,6 @@ def _look(options: Options, shards: Sequence[Sequence[tuple[str, bool]]], todo: 
         num_cpus=0.5 if gpus else 0.9,
         num_gpus=gpus,
     )
-    try:
-        for result in results.iter_rows():
-            progress.advance(result["photographs"] + result["failures"], result["failures"])
-    except ray.exceptions.RayError as error:
-        raise WorkError(f"the cluster cannot do it: {cluster.cause(error)}") from error
-    finally:
-        progress.close()
 
 
 class Statistics:

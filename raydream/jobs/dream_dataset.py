@@ -27,7 +27,7 @@ from raydream.data import storage, summary
 from raydream.data.plan import Plan
 from raydream.data.shards import FORMATS
 from raydream.data.storage import Folder
-from raydream.errors import UsageError, WorkError
+from raydream.errors import UsageError
 from raydream.jobs.dreaming import finish as finishing
 from raydream.jobs.dreaming.options import Options, prepared
 from raydream.recipe import Recipe
@@ -72,20 +72,17 @@ def run(options: Options) -> dict[str, Any]:
 
 def _dream(options: Options, plan: Plan, todo: Sequence[int], suggest: bool) -> None:
     """Runs the three stages over the shards that are left; may suggest another precision."""
-    import ray
-
     from raydream.jobs import cluster
 
-    cluster.join()
-    devices = cluster.devices(options.gpus_per_actor)
-    if suggest:
-        runtime.suggest_bfloat16(gpu=bool(devices[0]))
     progress = Progress(sum(len(plan.shards[shard]) for shard in todo))
     try:
-        for result in _pipeline(options, plan, todo, devices).iter_rows():
-            progress.advance(result["images"] + result["failures"], result["failures"])
-    except ray.exceptions.RayError as error:
-        raise WorkError(f"the cluster cannot do it: {cluster.cause(error)}") from error
+        with cluster.joined(progress.phase):
+            devices = cluster.devices(options.gpus_per_actor)
+            if suggest:
+                runtime.suggest_bfloat16(gpu=bool(devices.gpus))
+            progress.phase("loading the network")
+            for result in _pipeline(options, plan, todo, devices).iter_rows():
+                progress.advance(result["images"] + result["failures"], result["failures"])
     finally:
         progress.close()
 
@@ -189,6 +186,10 @@ def main(  # noqa: PLR0913 -- the command line: one parameter an option
         bool,
         typer.Option("--dry-run", help="Show the plan and how long it would take; write nothing."),
     ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the result as a line of JSON, as is done where stdout is no terminal."),
+    ] = False,
     config: Annotated[
         str | None,
         typer.Option(is_eager=True, callback=commands.options_from, help="YAML file of these options."),
@@ -221,7 +222,7 @@ def main(  # noqa: PLR0913 -- the command line: one parameter an option
     except KeyboardInterrupt:
         _say("interrupted: finished shards are kept, the same command goes on from there")
         return commands.INTERRUPTED
-    return _report(options, manifest)
+    return _report(options, manifest, as_json or not sys.stdout.isatty())
 
 
 def _actors(text: str) -> tuple[int, int]:
@@ -237,9 +238,10 @@ def _actors(text: str) -> tuple[int, int]:
     return pair
 
 
-def _report(options: Options, manifest: dict[str, Any]) -> int:
+def _report(options: Options, manifest: dict[str, Any], as_json: bool) -> int:
     images, failures = manifest["images"], manifest["failures"]
-    print(json.dumps({k: manifest[k] for k in ("images", "failures", "seconds", "recipe")}))
+    if as_json:
+        print(json.dumps({k: manifest[k] for k in ("images", "failures", "seconds", "recipe")}))
     _say(f"{images:,} dreams, {failures:,} failures: open {options.output.rstrip('/')}/index.html")
     most = options.max_failures
     allowed = most * (images + failures) if most < 1 else most

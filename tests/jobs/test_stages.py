@@ -9,8 +9,6 @@ import pytest
 
 from raydream.data import summary
 from raydream.data.storage import Folder
-from raydream.errors import UsageError
-from raydream.jobs import cluster
 from raydream.jobs.dreaming import stages, tries
 from raydream.recipe import Recipe
 
@@ -75,28 +73,3 @@ def test_a_shard_that_was_done_well_is_no_death_when_it_is_done_again(monkeypatc
     for _ in range(2 * tries.SHARD_TRIES):
         tries.guarded(Handle, "dream", 7, [item("a"), item("b")], dream)
     assert sizes == [2] * (2 * tries.SHARD_TRIES)
-
-
-def test_what_went_wrong_in_a_worker_is_its_own_error_not_what_ray_says_around_it() -> None:
-    import ray
-
-    inner = OSError("[Errno 28] No space left\n on device")
-    outer = ray.exceptions.RayTaskError("write", "Traceback ...\nTo change retry attempts, see Ray", inner)
-    assert cluster.cause(outer) == "OSError: [Errno 28] No space left on device"
-    assert cluster.cause(ray.exceptions.RayError("first\nlast\n")) == "last"
-
-
-def test_gpus_that_this_machine_does_not_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster.ray, "cluster_resources", lambda: {"CPU": 4.0})
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert cluster.devices(None) == (0.0, 4)
-    with pytest.raises(UsageError, match="no GPU"):
-        cluster.devices(1.0)
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # it may bring one
-    assert cluster.devices(1.0) == (1.0, 0)
-
-
-def test_an_address_that_leads_nowhere_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
-    with pytest.raises(UsageError, match="RAY_ADDRESS=nonsense leads to no cluster"):
-        cluster.join()
