@@ -130,12 +130,12 @@ def cluster(ray_folder: str, request: pytest.FixtureRequest) -> Iterator[None]:
     """One local cluster of two cores for the module."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=ray_folder)
+    from raydream.jobs import connection
+
+    connection.start_local(num_cpus=2, _temp_dir=ray_folder)
     # What is in the test's file travels by value: the workers do not know the tests.
     ray.cloudpickle.register_pickle_by_value(request.module)
-    handler = signal.getsignal(signal.SIGTERM)
     yield
-    signal.signal(signal.SIGTERM, handler)
     ray.shutdown()
 
 

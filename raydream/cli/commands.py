@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import typer
@@ -24,8 +27,9 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names may hold bytes that are not UTF-8
     try:
-        status = app(args=arguments, prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
+        with interruptible():
+            status = app(args=arguments, prog_name=name, standalone_mode=False)
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output has closed it. Python flushes the rest as it exits: that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -44,6 +48,27 @@ def _fail(name: str, message: str, status: int) -> int:
     if message:  # there is none after the help that a command without arguments prints
         print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
     return status
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Lets SIGTERM, like SIGINT, raise KeyboardInterrupt; at the end both mean what they meant before.
+
+    A signal that is ignored stays so. Only the main thread may set handlers; in another this does nothing.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {which: signal.getsignal(which) for which in signals}
+    try:
+        for which in (w for w, handler in before.items() if handler is not signal.SIG_IGN):
+            signal.signal(which, _interrupt)
+        yield
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, signal.SIG_DFL if handler is None else handler)  # None: not set from Python
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _reason(error: Exception) -> str:

@@ -1,13 +1,20 @@
-"""Progress for people: one moving line on a terminal, now and then a plain line elsewhere."""
+"""Progress for people: a bar on a terminal, now and then a plain line elsewhere. All of it goes to stderr."""
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO
 
-_PLAIN_EVERY = 10.0  # seconds
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+_PERIOD = 10.0  # seconds between two plain lines
+_BAR_WIDTH = 24  # characters
 
 
 def duration(seconds: float) -> str:
@@ -19,52 +26,55 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Counts units of work; says how many are done, how fast, how long it will take, and what failed.
+    """Counts units of work; shows how many are done, how fast, how much time is left, and how many failed.
+
+    Before the first unit is done it shows the phase: what is waited for.
 
     Args:
         total: units in all.
-        unit: their name, plural.
+        unit: their name in the plural, which ends in `s`.
         clock: seconds; for tests.
     """
 
     def __init__(self, total: int, unit: str = "images", clock: Callable[[], float] = time.monotonic) -> None:
         self.total, self.unit, self._clock = total, unit, clock
         self.done = self.failures = 0
+        self._phase = ""
         self._first: tuple[float, int] | None = None
-        self._shown = clock()
-        self._later: threading.Timer | None = None
-        self._moves = sys.stderr.isatty()
+        self._printed = clock()
+        self._timer: threading.Timer | None = None
+        self._bar: Bar | None = None
+        self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def phase(self, text: str) -> None:
+        """Shows what is waited for, such as `starting Ray`."""
+        self._phase = text
+        if self._terminal:
+            self._show()
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def advance(self, done: int, failures: int = 0) -> None:
         """Adds units that are done, and how many of them failed."""
         self.done += done
         self.failures += failures
+        self._phase = ""
         now = self._clock()
-        # The first result carries the start-up; speed is counted from there.
+        # The first result includes the start-up; speed is measured from there.
         self._first = self._first or (now, self.done)
-        if self._moves:
-            print(f"\r\x1b[2K{self.line()}", end="", file=sys.stderr, flush=True)
-        elif now - self._shown >= _PLAIN_EVERY or self.done == self.total:
-            self._say()
-        elif not self._later:
-            # The next result may be long in coming: what is known is said when its time has come.
-            self._later = threading.Timer(_PLAIN_EVERY - (now - self._shown), self._say)
-            self._later.daemon = True
-            self._later.start()
-
-    def _say(self) -> None:
-        self._hush()
-        print(self.line(), file=sys.stderr, flush=True)
-        self._shown = self._clock()
-
-    def _hush(self) -> None:
-        if self._later:
-            self._later.cancel()
-        self._later = None
+        if self._terminal:
+            self._show()
+        elif now - self._printed >= _PERIOD or self.done == self.total:
+            self._print()
+        elif not self._timer:
+            # The next result may be long in coming: this one is printed when its time has come.
+            self._timer = threading.Timer(_PERIOD - (now - self._printed), self._print)
+            self._timer.daemon = True
+            self._timer.start()
 
     def line(self) -> str:
         """The state in one line."""
-        parts = [f"{self.done:,} of {self.total:,} {self.unit}"]
+        parts = [f"{self.done:,} of {self._units(self.total)}"]
         since, before = self._first or (0.0, self.done)
         elapsed = self._clock() - since
         if self.done > before and elapsed >= 1.0:  # below that it is chance
@@ -77,7 +87,54 @@ class Progress:
         return ", ".join(parts)
 
     def close(self) -> None:
-        """Ends the moving line; nothing more is said."""
-        self._hush()
-        if self._moves and self.done:
-            print(file=sys.stderr, flush=True)
+        """Leaves the last state of the bar on the terminal; nothing more is shown."""
+        self._cancel()
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def _units(self, number: int) -> str:
+        return f"{number:,} {self.unit.removesuffix('s') if number == 1 else self.unit}"
+
+    def _print(self) -> None:
+        self._cancel()
+        print(self.line(), file=sys.stderr, flush=True)
+        self._printed = self._clock()
+
+    def _cancel(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = None
+
+    def _show(self) -> None:
+        if not self._bar:
+            self._bar = _bar(self)
+            self._bar.add_task("", total=self.total)
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=self.done, refresh=True)
+
+    def text(self) -> str:
+        """What stands beside the bar: the phase, or else the state."""
+        return self._phase or self.line()
+
+
+def _bar(progress: Progress) -> Bar:
+    from rich.console import Console
+    from rich.progress import BarColumn, ProgressColumn, SpinnerColumn
+    from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    class State(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text(progress.text(), overflow="ellipsis", no_wrap=True)
+
+    console = Console(file=_own_stderr(), force_terminal=True)
+    return Bar(SpinnerColumn(), BarColumn(_BAR_WIDTH), State(), console=console)
+
+
+def _own_stderr() -> TextIO:
+    """A copy of stderr that still shows while that of libraries is silenced (`commands.quiet_libraries`)."""
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace")
+    except io.UnsupportedOperation:  # no file, as in a notebook
+        return sys.stderr

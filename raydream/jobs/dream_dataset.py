@@ -90,14 +90,15 @@ def _dream(plan: Plan, todo: Sequence[int], lease: Lease, suggest: bool) -> None
     from raydream.jobs import cluster
     from raydream.jobs.dreaming import pipeline
 
-    cluster.join()
-    if suggest:
-        runtime.suggest_bfloat16(gpu=bool(cluster.devices(plan.job.gpus_per_actor)[0]))
     progress = Progress(plan.count(Folder(plan.job.output), todo))
     try:
-        with closing(pipeline.results(plan, todo, lease.token)) as results:
-            for result in results:
-                progress.advance(result["images"] + result["failures"], result["failures"])
+        with cluster.joined(progress.phase):
+            if suggest:
+                runtime.suggest_bfloat16(gpu=bool(cluster.devices(plan.job.gpus_per_actor).gpus))
+            progress.phase("loading the network")
+            with closing(pipeline.results(plan, todo, lease.token)) as results:
+                for result in results:
+                    progress.advance(result["images"] + result["failures"], result["failures"])
     finally:
         progress.close()
 

@@ -1,6 +1,7 @@
 """jobs.dreaming without a pipeline: what one bad image may cost, at each stage, and with what an actor dreams."""
 
 import pickle
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import yaml
 
-from raydream.core.networks.backbones import load_for
-from raydream.data import summary
+from raydream import assets
+from raydream.data.inputs import list_input
 from raydream.data.job import Job
+from raydream.data.marks import marked, read_marks
+from raydream.data.planning import check_or_store_plan
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError
 from raydream.jobs import cluster
@@ -63,8 +66,9 @@ def test_an_image_that_cannot_be_written_costs_its_neighbours_nothing(
 ) -> None:
     items = [item("good"), item("wide", 16_400), item("ü" * 130)]
     assert write(items, job(tiny_recipe, tmp_path), record) == {"images": 1, "failures": 2}
-    (mark,) = summary.marks(Folder(str(tmp_path)))
-    assert [r["id"] for r in mark.rows] == ["good"]
+    out = Folder(str(tmp_path))
+    (mark,) = read_marks(out, marked(out))
+    assert mark.images == 1
     assert [(f.id, f.stage) for f in mark.failures] == [("wide", "write"), ("ü" * 130, "write")]
     assert "16400x10" in mark.failures[0].error
     assert "255 bytes" in mark.failures[1].error
@@ -126,7 +130,7 @@ def negative(tmp_path: Path) -> Path:
 
 
 def test_a_dreamer_may_be_a_url(negative: Path, tmp_path: Path) -> None:
-    digest = prepare.file_digest(str(negative))
+    digest = assets.digest(str(negative))
     asked = job(Recipe(), tmp_path, dreamer=negative.as_uri(), dreamer_digest=digest)
     (dreamed,) = batches.dreaming(asked)([item("x")])
     assert dreamed.dream is not None
@@ -146,9 +150,9 @@ def test_a_dreamers_digest_is_its_own_and_the_recipe_can_still_be_used(
     (tmp_path / "in" / "x.png").write_bytes(b"")
     asked = replace(job(tiny_recipe, tmp_path / "out", dreamer=str(negative)), input=str(tmp_path / "in"))
     prepared, _ = prepare.prepare(asked)
-    assert prepared.dreamer_digest == prepare.file_digest(str(negative))
+    assert prepared.dreamer_digest == assets.digest(str(negative))
     stored = Recipe.parse(yaml.safe_load(prepared.recipe.dump()))
-    assert load_for(stored).digest, "its weights are not taken for the dreamer's"
+    assert assets.load_for(stored), "its weights are not taken for the dreamer's"
 
 
 # ---- the batch size
@@ -161,48 +165,17 @@ def test_a_dreamers_digest_is_its_own_and_the_recipe_can_still_be_used(
 def test_the_batch_size_suits_the_devices_unless_it_is_given(
     tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Any, gpus: float, size: int
 ) -> None:
-    monkeypatch.setattr(cluster, "join", lambda: None)
-    monkeypatch.setattr(cluster, "devices", lambda gpus_each: (gpus, 1))
+    monkeypatch.setattr(cluster, "joined", nullcontext)
+    monkeypatch.setattr(cluster, "devices", lambda gpus_each: cluster.Devices(gpus, 1))
     assert prepare.with_batch_size(job(tiny_recipe, tmp_path, **asked)).batch_size == size
 
 
 def test_the_batch_size_of_a_data_set_is_decided_once(
     tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from raydream.data import plan as plans
-
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "x.png").write_bytes(b"")
     begun = job(tiny_recipe, tmp_path / "out", batch_size=8)
-    out, plan = Folder(str(tmp_path / "out")), plans.make_plan(Folder(str(tmp_path / "in")), frozenset({".png"}))
-    plans.settle(out, prepare.with_settings(plan, begun))
-    monkeypatch.setattr(cluster, "join", lambda: pytest.fail("a cluster is started to decide what is decided"))
+    check_or_store_plan(Folder(begun.output), begun, list_input(str(tmp_path / "in")))
+    monkeypatch.setattr(cluster, "joined", lambda: pytest.fail("a cluster is started to decide what is decided"))
     assert prepare.with_batch_size(replace(begun, batch_size=None)).batch_size == 8
-
-
-# ---- the cluster
-
-
-def test_what_went_wrong_in_a_worker_is_its_own_error_not_what_ray_says_around_it() -> None:
-    import ray
-
-    inner = OSError("[Errno 28] No space left\n on device")
-    outer = ray.exceptions.RayTaskError("write", "Traceback ...\nTo change retry attempts, see Ray", inner)
-    assert cluster.cause(outer) == "OSError: [Errno 28] No space left on device"
-    assert cluster.cause(ray.exceptions.RayError("first\nlast\n")) == "last"
-
-
-def test_gpus_that_this_machine_does_not_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster.ray, "cluster_resources", lambda: {"CPU": 4.0})
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert cluster.devices(None) == (0.0, 4)
-    with pytest.raises(UsageError, match="no GPU"):
-        cluster.devices(1.0)
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # it may bring one
-    assert cluster.devices(1.0) == (1.0, 0)
-
-
-def test_an_address_that_leads_nowhere_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
-    with pytest.raises(UsageError, match="RAY_ADDRESS=nonsense leads to no cluster"):
-        cluster.join()

@@ -110,11 +110,12 @@ def test_a_cluster_without_room_may_grow_and_this_machine_cannot(
 
     monkeypatch.setattr(fit.ray, "cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr(fit.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+    monkeypatch.setattr(fit.cluster, "started_here", lambda: True)
     with pytest.raises(UsageError, match="--workers 4: this machine has room for 2"):
         fit.workers(4, 8, None)
     with pytest.raises(UsageError, match="--gpus-per-worker 1: this machine has no GPU"):
         fit.workers(4, 8, 1.0)
-    monkeypatch.setenv("RAY_ADDRESS", "somewhere")
+    monkeypatch.setattr(fit.cluster, "started_here", lambda: False)
     assert fit.workers(4, 8, 1.0).resources_per_worker == {"GPU": 1.0}
     assert "room for 0 of 4 workers: waiting" in capsys.readouterr().err
     assert fit.workers(4, 8, None).resources_per_worker == pytest.approx({"CPU": 0.9})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,17 +54,15 @@ def collect(job: Compression, shards: Sequence[Shard], todo: Sequence[int], leas
     Raises:
         WorkError: the cluster cannot do it.
     """
-    cluster.join()
-    record = attempts.shared(job.output, lease)
     progress = Progress(sum(len(shards[n]) for n in todo), "photographs")
-    try:
-        for result in _dataset(job, shards, todo, lease, record).iter_rows():
-            progress.advance(result["photographs"] + result["failures"], result["failures"])
-    except ray.exceptions.RayError as error:
-        raise WorkError(f"the cluster cannot do it: {cluster.cause(error)}") from error
-    finally:
-        progress.close()
-        attempts.close(record)
+    with closing(progress), cluster.joined(progress.phase):
+        progress.phase("loading the network")
+        record = attempts.shared(job.output, lease)
+        try:
+            for result in _dataset(job, shards, todo, lease, record).iter_rows():
+                progress.advance(result["photographs"] + result["failures"], result["failures"])
+        finally:
+            attempts.close(record)
 
 
 def _dataset(job: Compression, shards: Sequence[Shard], todo: Sequence[int], lease: str, record: Any) -> Any:

@@ -9,7 +9,6 @@ from typing import Any
 import ray
 
 from raydream.data.plan import Plan
-from raydream.errors import WorkError
 from raydream.jobs import cluster
 from raydream.jobs.dreaming import attempts, stages
 
@@ -26,8 +25,6 @@ def results(plan: Plan, todo: Sequence[int], lease: str) -> Generator[dict[str, 
     record = attempts.shared(plan.job.output, lease)
     try:
         yield from _dataset(plan, todo, lease, record).iter_rows()
-    except ray.exceptions.RayError as error:
-        raise WorkError(f"the cluster cannot do it: {cluster.cause(error)}") from error
     finally:
         attempts.close(record)
 

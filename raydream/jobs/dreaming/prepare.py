@@ -70,5 +70,5 @@ def _gpus(job: Job) -> float:
         return job.gpus_per_actor
     from raydream.jobs import cluster
 
-    cluster.join()
-    return cluster.devices(None)[0]
+    with cluster.joined():
+        return cluster.devices(None).gpus

@@ -17,6 +17,7 @@ from raydream import runtime
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError
 from raydream.jobs import cluster
+from raydream.jobs.ray_errors import cause
 from raydream.jobs.train.journal import MetricsPrinter
 
 MAX_FAILURES = 8  # of workers: enough for spot machines that are taken away, and an end to what always fails
@@ -58,7 +59,7 @@ def fit(
     except SystemExit as exited:
         raise KeyboardInterrupt from exited
     except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
-        raise WorkError(f"the training stopped: {cluster.cause(error)}") from error
+        raise WorkError(f"the training stopped: {cause(error)}") from error
 
 
 def _run_config(output: str) -> RunConfig:
@@ -99,7 +100,7 @@ def workers(asked: int | None, batch: int, gpus_per_worker: float | None) -> Sca
     gpus, room = cluster.devices(gpus_per_worker, "--gpus-per-worker")
     number = asked or max(n for n in range(1, batch + 1) if batch % n == 0 and n <= max(1, room))
     if number > room:
-        if "RAY_ADDRESS" not in os.environ:
+        if cluster.started_here():
             raise UsageError(f"--workers {number}: this machine has room for {room}")
         print(f"the cluster has room for {room} of {number} workers: waiting for it to grow", file=sys.stderr)
     resources = {"GPU": gpus} if gpus else {"CPU": _cores_each(number) - 0.1}

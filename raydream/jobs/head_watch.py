@@ -1,0 +1,78 @@
+"""Notices that the head of a Ray cluster has died. Ray itself ends the driver after a minute, without a word."""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import socket
+import threading
+
+import ray
+
+_PERIOD = 0.5  # seconds between two looks
+_LOCAL_PATIENCE = 1.0  # seconds; nothing restarts the processes of a local cluster
+_REMOTE_PATIENCE = 30.0  # seconds; a head may be restarted, and Ray gives up after 60
+
+
+class HeadWatch:
+    """Looks at the ports of the GCS and of this node's raylet; interrupts the main thread when one stays shut.
+
+    Use it as a context manager in the main thread, where SIGTERM raises KeyboardInterrupt. In another thread it
+    interrupts nothing, but `lost` still tells.
+    """
+
+    def __init__(self, local: bool) -> None:
+        """`local` says that this process started the cluster."""
+        self.lost: str | None = None  # what died, in one line
+        self._patience = _LOCAL_PATIENCE if local else _REMOTE_PATIENCE
+        self._addresses = _addresses()
+        self._over = threading.Event()
+        self._in_main = threading.current_thread() is threading.main_thread()
+        self._thread = threading.Thread(target=self._watch, name="head-watch", daemon=True)
+
+    def __enter__(self) -> HeadWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def look(self) -> str | None:
+        """What is gone now, in one line; None if all is well."""
+        return next((f"{name} at {at} is gone" for name, at in self._addresses.items() if not listens(at)), None)
+
+    def _watch(self) -> None:
+        shut = 0.0
+        while not self._over.wait(_PERIOD):
+            gone = self.look()
+            shut = shut + _PERIOD if gone else 0.0
+            if shut > self._patience:
+                self.lost = gone
+                if self._in_main:
+                    _thread.interrupt_main(signal.SIGTERM)
+                return
+
+
+def listens(address: str) -> bool:
+    """Whether someone listens at `host:port`; True also where a busy machine does not answer in time."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+    except TimeoutError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _addresses() -> dict[str, str]:
+    """Where the processes listen without which nothing goes on; none are known through Ray Client."""
+    if ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
+        return {}
+    context = ray.get_runtime_context()
+    addresses = {"Ray's head process (GCS)": context.gcs_address}
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if node["NodeID"] == context.get_node_id():
+            addresses["Ray's node process (raylet)"] = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+    return addresses
