@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 
 def work(recipe: Recipe, output: Path, **changes: Any) -> stages.Work:
     values = {"input": str(output), "output": str(output), "recipe": recipe, "format": "files", "picture": ".webp"}
-    return stages.Work(**values | {"keep_source": False, "batch_size": 1, "dreamer": None, "imagenet": None} | changes)
+    return stages.Work(**values | {"keep_source": False, "batch_size": 1, "dreamer": None} | changes)
 
 
 def item(id: str, width: int = 20) -> stages.Item:
