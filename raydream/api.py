@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Source = str | os.PathLike[str] | PillowImage.Image | np.ndarray[Any, Any]
 _NAMELESS = "image"  # the id of an array
+_loaded_before: set[tuple[object, ...]] = set()  # networks of this process
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,9 +197,6 @@ def loaded(recipe: Recipe, progress: bool = True) -> tuple[Recipe, Backbone]:
         found = assets.load(recipe)
     _loaded_before.add(network)
     return found
-
-
-_loaded_before: set[tuple[object, ...]] = set()
 
 
 def dreamed(

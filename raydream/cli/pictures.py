@@ -78,14 +78,14 @@ def _targets(images: list[str], output: str, force: bool) -> dict[str, str]:
     return {images[0]: output}
 
 
-def _check_file(output: str, image: str, force: bool) -> None:
+def _check_file(output: str, image: str, force: bool, what: str = "photograph") -> None:
     """UsageError if -o cannot be written, or only with --force."""
     from raydream import api
     from raydream.data import storage
 
     api.picture_format(output)
     if Path(output).resolve() == Path(image).resolve():
-        raise UsageError(f"-o {output} is the photograph itself")
+        raise UsageError(f"-o {output} is the {what} itself")
     storage.check_writable(output)
     if not force and storage.exists(output):
         raise UsageError(f"-o {output} exists: give another name, or --force to overwrite it")
@@ -131,7 +131,7 @@ def replay(
     from raydream.recipe import Recipe
 
     if output:
-        _check_file(output, image, force)
+        _check_file(output, image, force, what="dream")
     data = storage.read(image, what="dream")
     inside = provenance.found_inside(data, image)
     changes = commands.changes(set or [])

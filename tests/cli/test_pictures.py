@@ -206,6 +206,7 @@ def test_a_dream_never_replaces_another_one_and_o_needs_force_to(cli: Cli, here:
     said = wrong(cli("dream", "cat.jpg", "-r", "none.yaml", "-o", "cat-dream.png"))  # before the recipe is read
     assert said == "raydream: -o cat-dream.png exists: give another name, or --force to overwrite it\n"
     assert "exists" in wrong(cli("replay", "cat-dream-2.png", "-o", "cat-dream.png"))
+    assert "-o cat-dream.png is the dream itself" in wrong(cli("replay", "cat-dream.png", "-o", "cat-dream.png"))
     assert Path("cat-dream.png").read_bytes() == first
     arguments = ("-r", "tiny.yaml", "--set", "seed=9", "-o", "cat-dream.png", "--force")
     assert cli("dream", "cat.jpg", *arguments) == (0, "cat-dream.png\n", "")
