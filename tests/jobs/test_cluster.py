@@ -148,8 +148,12 @@ def test_a_cluster_that_ray_start_left_here_is_joined_while_it_runs_and_is_ours(
 
 
 def test_ray_that_cannot_start_is_tried_twice_and_then_one_line(environment: dict[str, str]) -> None:
-    code = JOB.replace("commands.run", 'import ray\nreal = ray.init\n\ndef init(*args, **options):\n'
-        '    print("attempt", flush=True)\n    return real(*args, **options)\n\nray.init = init\ncommands.run')  # fmt: skip
+    counted = (
+        "import ray\nreal = ray.init\n\n"
+        'def init(*args, **options):\n    print("attempt", flush=True)\n    return real(*args, **options)\n\n'
+        "ray.init = init\ncommands.run"
+    )
+    code = JOB.replace("commands.run", counted)
     slow = {**environment, "RAY_raylet_start_wait_time_s": "0"}
     done = subprocess.run([sys.executable, "-c", code], env=slow, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
