@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any, get_args
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from raydream.cli import options
+
 
 @dataclass(frozen=True)
 class Job:
-    """A job on the command line: its module has a Typer `app` with one command, which takes --input and --output."""
+    """A job on the command line: its module has a function `main` and, by the name `options`, a dataclass for it."""
 
     module: str
+    options: str
     help: str
     example: str
 
@@ -24,11 +25,13 @@ class Job:
 JOBS = {
     "dataset": Job(
         "raydream.jobs.dream_dataset",
+        "Job",
         "Dream a folder of photographs into a data set. The same command goes on where it stopped.",
         "photographs dreams --recipe classic",
     ),
     "compress": Job(
         "raydream.jobs.compress_backbone",
+        "Compression",
         "Compress a trained network into a few megabytes for dreaming. The same command goes on where it stopped.",
         "photographs compressed --through mixed8",
     ),
@@ -57,26 +60,9 @@ class _Placeholder(TyperCommand):
 
 
 def _command(name: str, job: Job) -> Any:
-    """A job's command with its --input and --output as arguments IN and OUT."""
-    (registered,) = import_module(job.module).app.registered_commands
+    """A job's command with its input and output as arguments."""
+    module = import_module(job.module)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name, epilog=f"Example: raydream {name} {job.example}")(_positional(registered.callback))
+    function = options.command(getattr(module, job.options), module.main, positional=("input", "output"))
+    app.command(name, epilog=f"Example: raydream {name} {job.example}")(function)
     return typer.main.get_command(app)
-
-
-def _positional(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with its `input` and `output` as arguments for Typer, and not as options."""
-    signature = inspect.signature(function, eval_str=True)
-    parameters = dict(signature.parameters)
-    for name, metavar in {"input": "IN", "output": "OUT"}.items():
-        kind, option = get_args(parameters[name].annotation)
-        argument = Annotated[kind, typer.Argument(metavar=metavar, help=option.help)]  # type: ignore[valid-type]
-        parameters[name] = parameters[name].replace(annotation=argument)
-
-    def call(**values: Any) -> Any:
-        return function(**values)
-
-    call.__doc__ = function.__doc__
-    call.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
-    call.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
-    return call

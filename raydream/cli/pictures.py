@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,7 +93,7 @@ def _check_file(output: str, image: str, force: bool, what: str = "photograph") 
 
 
 def _is_folder(output: str) -> bool:
-    return not PurePath(output).suffix or output.endswith(("/", "\\")) or Path(output).is_dir()
+    return not PurePath(output).suffix or output.endswith(("/", "\\")) or os.path.isdir(output)
 
 
 def _numbered(images: list[str], folder: str) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """datasets: inspect, gallery, and the job that makes a data set."""
 
-import inspect
 import re
 import subprocess
 import sys
@@ -80,20 +79,20 @@ def test_a_jobs_command_takes_in_and_out_and_its_other_options(
     name: str, module: Any, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {}
-    (registered,) = module.app.registered_commands
 
-    def work(**values: Any) -> int:
-        given.update(values)
+    def work(make: Any) -> int:
+        """Notes what the job is asked."""
+        given.update(vars(make(**({"recipe": None} if name == "dataset" else {}))))
         return 1
 
-    work.__signature__ = inspect.signature(registered.callback, eval_str=True)  # type: ignore[attr-defined]
-    monkeypatch.setattr(registered, "callback", work)
+    monkeypatch.setattr(module, "main", work)
     assert cli(name, "--actors", "2", "photos", "dreams") == (1, "", "")
-    assert (given["input"], given["output"], str(given["actors"])) == ("photos", "dreams", "2")
+    assert (given["input"], given["output"]) == ("photos", "dreams")
+    assert given["actors"] in (2, (2, 2))
     assert "Missing argument" in wrong(cli(name, "photos"))
     assert "No such option: --input" in wrong(cli(name, "--input", "photos", "dreams"))
     _, out, _ = cli(name, "--help")
-    assert f"Usage: raydream {name} [OPTIONS] {{IN}} {{OUT}}" in out
+    assert f"Usage: raydream {name} [OPTIONS] {{INPUT}} {{OUTPUT}}" in out
 
 
 def test_dataset_runs_the_job(cli: Cli, here: Path) -> None:

@@ -459,4 +459,4 @@ def test_scenery_paints_as_many_pictures_as_asked_in_class_folders_the_same_ones
 
 
 def test_scenery_that_cannot_be_written_is_one_line(cli: Cli, here: Path) -> None:
-    assert "cat.jpg" in wrong(cli("scenery", "cat.jpg/x", "--count", "1"))
+    assert "cat.jpg" in wrong(cli("scenery", "cat.jpg/x", "--count", "1"), commands.FAILED)
