@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -110,9 +110,7 @@ def load_backbone(
     whole, architecture = loading.load(name, weights)
     known = layer_names(whole)
     for layer in layers:
-        if layer not in known:
-            more = "; weights: imagenet has more" if weights == "compact" else ""
-            raise UsageError(f"backbone {name!r} has no layer {layer!r}: {nearest(layer, known)}{more}")
+        _require_layer(layer, known, name, weights)
     outputs = outputs_of(whole)
     network = keras.Model(whole.inputs, [outputs[layer] for layer in layers])
     _require_plain(network, name)
@@ -123,6 +121,12 @@ def load_backbone(
         network = folded(network, pooling, dtype)
     values = tuple(np.asarray(variable) for variable in network.variables)
     return Backbone(name, tuple(layers), network, values, digest, vgg=architecture in _VGG, dtype=outside)
+
+
+def _require_layer(layer: str, known: Iterable[str], name: str, weights: str | None) -> None:
+    if layer not in known:
+        more = "; weights: imagenet has more" if weights == "compact" else ""
+        raise UsageError(f"backbone {name!r} has no layer {layer!r}: {nearest(layer, known)}{more}")
 
 
 def _require_plain(model: KerasModel, name: str) -> None:
