@@ -1,7 +1,7 @@
 """What keeps the memory of a dream low: a large image costs 3.8 float32 copies of itself at the peak.
 
-`python -m tests.bench.memory` measures it (24 megapixels, one image, tiles of 512). Without one of these measures the
-peak would be higher, by so many float32 copies of the image:
+`python -m tests.bench.memory` measures it (one image of 24 megapixels, tiles of 512). Each line is something that
+the engine does, and how many float32 copies higher the peak was without it:
 
     `tensor_of` in place of `tf.convert_to_tensor`                                       1.0
     the engine drops the caller's array, and in the last octave the source               1.0 each

@@ -8,13 +8,13 @@ import pytest
 from raydream.core.objectives import Objective, Term, l2, mean
 
 
-def value(objective, planes, cells=None):
+def value(objective, planes, positions=None):
     """The objective of numpy planes {layer: (batch, rows, columns, channels)}."""
     import tensorflow as tf
 
     chosen = [tf.constant(planes[layer]) for layer in objective.layers]
-    cells = cells or [plane.shape[1] * plane.shape[2] for plane in chosen]
-    return objective.value(chosen, cells).numpy()
+    positions = positions or [plane.shape[1] * plane.shape[2] for plane in chosen]
+    return objective.value(chosen, positions).numpy()
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +37,16 @@ def test_channels_leave_out_the_others(planes, kind, power):
     np.testing.assert_allclose(value(kind("a", [4, 1]), planes), expected, rtol=1e-12)
 
 
-def test_cells_of_the_whole_octave_normalise_a_part(planes):
-    """Two halves of a plane, each over the cells of both, add up to the plane's own value."""
+def test_positions_of_the_whole_octave_normalise_a_part(planes):
+    """Two halves of a plane, each over the positions of both, add up to the plane's own value."""
     objective = mean("a") + 3.0 * l2("a", [0])
     halves = [{"a": planes["a"][:, :1]}, {"a": planes["a"][:, 1:]}]
-    parts = sum(value(objective, half, cells=[20]) for half in halves)
+    parts = sum(value(objective, half, positions=[20]) for half in halves)
     np.testing.assert_allclose(parts, value(objective, planes), rtol=1e-12)
 
 
-def test_a_plane_without_cells_adds_nothing(planes):
-    assert value(mean("a"), {"a": planes["a"][:, :0]}, cells=[20]).tolist() == [0.0, 0.0]
+def test_a_plane_without_positions_adds_nothing(planes):
+    assert value(mean("a"), {"a": planes["a"][:, :0]}, positions=[20]).tolist() == [0.0, 0.0]
 
 
 def test_scaling_a_sum_scales_its_value(planes):

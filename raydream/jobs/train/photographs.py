@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import ray
 import ray.train
-from numpy.typing import NDArray
 
 from raydream.data import codec
 from raydream.data.inputs import images_among
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
-from raydream.types import Image
+from raydream.types import Image, Pixels
 
 HELD_OUT = 8  # every eighth photograph is held out: for validation and for the pictures that are shown
 SHARD = "photographs"  # name of the Ray Data set, for `fit` and `crops`
@@ -49,7 +48,7 @@ class Photographs:
         digest = hashlib.sha256("\n".join(names).encode("utf-8", "backslashreplace")).hexdigest()
         return cls(source, learnt, names[::HELD_OUT], digest)
 
-    def dataset(self, most: int, blocks: int) -> Any:
+    def dataset(self, most: int, blocks: int) -> ray.data.Dataset:
         """A Ray Data set of those to learn from, their short side at most `most` pixels, in `blocks` or more blocks."""
         rows = [{"name": name} for name in self.learnt]
         blocks = min(len(rows), max(blocks, len(rows) // 16))
@@ -67,7 +66,7 @@ def _read(row: dict[str, Any], source: str, most: int) -> list[dict[str, Any]]:
     return [{"photograph": codec.encode(codec.fit(image, min(most, *image.shape[:2])), "jpeg")}]
 
 
-def crops(side: int, random: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
+def crops(side: int, random: np.random.Generator) -> Iterator[Pixels]:
     """An endless stream of crops (side, side, 3) of this worker's part of the photographs; call it in a worker.
 
     The photographs stay in memory, encoded. A stream from Ray Data would take half a core just to wait for its
@@ -85,7 +84,7 @@ def crops(side: int, random: np.random.Generator) -> Iterator[NDArray[np.uint8]]
             yield crop(codec.decode(photographs[index]), side, random)
 
 
-def crop(image: Image, side: int, random: np.random.Generator) -> NDArray[np.uint8]:
+def crop(image: Image, side: int, random: np.random.Generator) -> Pixels:
     """A random square (side, side, 3) of the image, which is first shrunk by up to half (or enlarged, if too small)."""
     image = codec.fit(image, max(side, round(min(image.shape[:2]) * random.uniform(0.5, 1.0))))
     top, left = (int(random.integers(0, length - side + 1)) for length in image.shape[:2])
