@@ -20,6 +20,17 @@ def test_cluster_yaml_fits_rays_schema() -> None:
         validate_config({**config, "head_node_typ": "head"})
 
 
+def test_a_cluster_installs_the_lock_and_asks_for_a_token() -> None:
+    config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    assert any("--require-hashes" in c and "requirements.lock" in c for c in config["setup_commands"])
+    assert "/home/ubuntu/.ray/auth_token" in config["file_mounts"]
+    assert "chmod 600 ~/.ray/auth_token" in config["setup_commands"]
+    for which in ("head", "worker"):
+        starts = [c for c in config[f"{which}_start_ray_commands"] if "ray start" in c]
+        assert starts
+        assert all("RAY_AUTH_MODE=token ray start" in c for c in starts)
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda file: file.stem)
 def test_each_entry_point_takes_its_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib

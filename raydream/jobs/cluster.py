@@ -54,6 +54,8 @@ def joined(say: Callable[[str], None] = say) -> Iterator[None]:
             yield
         except (KeyboardInterrupt, ray.exceptions.RayError) as error:
             if lost := watch.lost or watch.look():
+                if started_here():
+                    connection.kill_local()
                 raise WorkError(f"{lost}: what is finished is kept, {AGAIN}") from error
             if isinstance(error, KeyboardInterrupt):
                 raise
@@ -84,12 +86,21 @@ def _join(address: str, asked: bool, say: Callable[[str], None]) -> None:
     try:
         with runtime.quiet():
             connection.connect(address)
-    except ray.exceptions.AuthenticationError as error:
-        right = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH as on its head"
-        own = "" if asked else "; or RAY_ADDRESS=local for a cluster of your own"
-        raise UsageError(f"the Ray cluster at {address} asks for its token: {right}{own}") from error
     except (ValueError, RuntimeError, ConnectionError, ray.exceptions.RayError) as error:
+        if _refused(error):
+            right = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH as on its head"
+            own = "" if asked else "; or RAY_ADDRESS=local for a cluster of your own"
+            raise UsageError(f"the Ray cluster at {address} asks for its token: {right}{own}") from error
         raise UsageError(f"RAY_ADDRESS={address} leads to no cluster: {error}") from error
+
+
+def _refused(error: BaseException | None) -> bool:
+    """Whether an error of `ray.init` comes from a missing or wrong token, which Ray only tells far below it."""
+    while error:
+        if isinstance(error, ray.exceptions.AuthenticationError) or "InvalidAuthToken" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _running_here() -> str | None:

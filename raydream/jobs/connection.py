@@ -11,13 +11,16 @@ import secrets
 import signal
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]  # Ray brings it, and makes it importable
 import ray
 import ray._private.worker
 
 _ATTEMPTS = 2  # a busy machine may once be too slow for Ray's own time limit
 _PATIENCE = 1.0  # seconds that an interrupted start has to end by itself once its processes are gone
+_local: set[Any] = set()  # the processes of the local cluster
 
 
 def require_token() -> None:
@@ -50,6 +53,22 @@ def start_local(**options: Any) -> None:
         except Exception:  # Ray raises several kinds; the last attempt tells
             continue
     return _Connecting("local", options).wait()
+
+
+def remember() -> None:
+    """Notes the processes of the local cluster while they can be told from others: those of a dead raylet cannot."""
+    for process in list(_local):
+        with suppress(psutil.NoSuchProcess):
+            _local.update(process.children(recursive=True))
+    _local.difference_update([process for process in _local if not process.is_running()])
+
+
+def kill_local() -> None:
+    """Kills what a local cluster whose head has died leaves behind; Ray's own end would wait for the dead."""
+    for process in _local:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _local.clear()
 
 
 def connect(address: str) -> None:
@@ -95,6 +114,7 @@ class _Connecting:
                 pass
             if self._error:
                 raise self._error
+            _local.update(process for process in _descendants() if process not in self._others)
         except BaseException:
             self._abandon()
             raise
@@ -105,7 +125,8 @@ class _Connecting:
         while True:
             for process in _descendants():
                 if process not in self._others:
-                    process.kill()
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
             if self._ended.wait(0.05) or time.monotonic() > end:
                 break
         if hasattr(signal, "alarm"):
@@ -116,6 +137,4 @@ class _Connecting:
 
 def _descendants() -> list[Any]:
     """The processes below this one."""
-    import psutil  # type: ignore[import-untyped]  # comes with Ray
-
     return list(psutil.Process().children(recursive=True))

@@ -9,6 +9,8 @@ import threading
 
 import ray
 
+from raydream.jobs import connection
+
 _PERIOD = 0.5  # seconds between two looks
 _LOCAL_PATIENCE = 1.0  # seconds; nothing restarts the processes of a local cluster
 _REMOTE_PATIENCE = 30.0  # seconds; a head may be restarted, and Ray gives up after 60
@@ -46,6 +48,8 @@ class HeadWatch:
         shut = 0.0
         while not self._over.wait(_PERIOD):
             gone = self.look()
+            if not gone:
+                connection.remember()
             shut = shut + _PERIOD if gone else 0.0
             if shut > self._patience:
                 self.lost = gone

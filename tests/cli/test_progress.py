@@ -1,6 +1,9 @@
 """progress: what people see of a long job, by a clock that stands still until it is told."""
 
 import io
+import os
+import re
+import subprocess
 import sys
 import threading
 import time
@@ -108,28 +111,72 @@ def test_elsewhere_than_on_a_terminal_a_plain_line_now_and_then_and_at_the_end(
     assert "\r" not in err
 
 
+def test_one_unit_is_singular(clock: Clock) -> None:
+    assert Progress(1, clock=clock).line() == "0 of 1 image"
+    assert Progress(1, "photographs", clock=clock).line() == "0 of 1 photograph"
+
+
+def test_elsewhere_a_phase_is_a_plain_line_at_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(2, clock=clock)
+    progress.phase("starting Ray")
+    assert capsys.readouterr().err == "starting Ray\n"
+    progress.advance(2)
+    assert capsys.readouterr().err == "2 of 2 images\n"
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
 
 
-def test_on_a_terminal_one_line_that_moves_and_is_ended(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def shown(terminal: Terminal) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
+    return terminal
+
+
+def test_on_a_terminal_the_phase_and_then_a_bar(clock: Clock, terminal: Terminal) -> None:
     progress = Progress(2, clock=clock)
+    progress.phase("starting Ray")
+    assert "starting Ray" in shown(terminal)
     progress.advance(1)
     clock.now += 1
-    progress.advance(1)
+    progress.advance(1, failures=1)
     progress.close()
-    states = terminal.getvalue().split("\r\x1b[2K")
-    assert states == ["", "1 of 2 images", "2 of 2 images, 1 images/s\n"]
+    assert "1 of 2 images" in shown(terminal)
+    assert shown(terminal).rstrip().endswith("2 of 2 images, 1 images/s, 1 failed")
+    assert terminal.getvalue().endswith("\x1b[?25h")  # the cursor is back
+    assert not terminal.closed
 
 
-def test_a_terminal_sees_nothing_of_a_job_without_results(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+def test_a_terminal_sees_nothing_of_a_job_without_results(clock: Clock, terminal: Terminal) -> None:
     Progress(2, clock=clock).close()
     assert terminal.getvalue() == ""
+
+
+def test_the_bar_still_shows_while_libraries_are_silenced() -> None:
+    code = """
+import sys, time
+from raydream.cli import commands
+from raydream.cli.progress import Progress
+progress = Progress(3)
+progress.phase("starting Ray")
+with commands.quiet_libraries():
+    progress.phase("still starting")
+progress.close()
+"""
+    master, slave = os.openpty()
+    subprocess.run([sys.executable, "-c", code], stderr=slave, check=True, env={**os.environ, "TERM": "xterm"})
+    assert b"still starting" in os.read(master, 100_000)
+    os.close(master)
+    os.close(slave)
 
 
 def test_a_plain_line_held_back_is_said_when_its_time_has_come(
