@@ -21,11 +21,11 @@ from raydream import runtime
 from raydream.cli.app import app, commands
 from raydream.data import codec, provenance, storage
 from raydream.data import plan as plans
-from raydream.data.shards import Failure
+from raydream.data.rows import Failure
 from raydream.data.storage import Folder
 from raydream.recipe import Recipe, presets
 from tests.conftest import random_images
-from tests.data.test_dataset import make, plan_of
+from tests.data.test_dataset import job_of, make
 
 Cli = Callable[..., tuple[int, str, str]]
 NOT_UTF8 = os.fsdecode(b"caf\xe9.png")
@@ -449,18 +449,18 @@ def test_inspect_says_how_far_a_data_set_is_and_what_failed(cli: Cli, out: Folde
     ids = [f"{i}.jpg" for i in range(1200)]
     failures = {id: Failure(id=id, stage="load", error="file is empty") for id in ids[:1150:2]}
     failures |= {"1.jpg": Failure(id="1.jpg", stage="dream", error="too small")}
-    make(out, plan_of(ids[:1190], ids[1190:]), failures, finish=False)
-    Path(out.url, "_raydream", "marks", "00001.json").unlink()
+    make(out, job_of(shard_size=1190), ids, failures, finish=False)
+    Path(out.url, "_raydream", "marks", "0000001.json").unlink()
     code, text, err = cli("inspect", out.url)
     assert (code, err) == (0, "")
     lines = [re.sub(r" +", " ", line).strip() for line in text.splitlines()]
-    assert lines[:3] == ["input photos", "shards 1 of 2 done", "images 614 dreamed of 1,200"]
+    assert lines[:3] == ["input /home/me/photos", "shards 1 of 2 done", "images 614 dreamed of 1,200"]
     assert '"format": "parquet"' in lines[3]
     assert lines[4:] == ["failures 576", "575 x load: file is empty", "1 x dream: too small"]
 
 
 def test_gallery_writes_the_page_again_with_as_many_rows_as_asked(cli: Cli, out: Folder) -> None:
-    make(out, plan_of([f"{i}.jpg" for i in range(5)], format="webdataset"))
+    make(out, job_of(format="webdataset"), [f"{i}.jpg" for i in range(5)])
     page = Path(out.url, "index.html")
     whole = page.read_bytes()
     page.unlink()
@@ -481,17 +481,17 @@ def test_a_folder_that_is_no_data_set_is_one_line_and_stays_as_it_is(command: st
 
 @pytest.mark.parametrize("command", ["inspect", "gallery"])
 def test_a_damaged_data_set_is_one_line(command: str, cli: Cli, out: Folder) -> None:
-    make(out, plan_of(["a.jpg"]))
-    out.write("_raydream/marks/00000.json", b"{")
-    assert "_raydream/marks/00000.json is damaged" in wrong(cli(command, out.url))
+    make(out, job_of(), ["a.jpg"])
+    out.write("_raydream/marks/0000000.json", b"{")
+    assert "_raydream/marks/0000000.json is damaged" in wrong(cli(command, out.url))
     out.write(plans.PLAN, b"{")
     assert "_raydream/plan.json is damaged" in wrong(cli(command, out.url))
 
 
 def test_a_data_set_whose_shard_is_gone_has_no_gallery(cli: Cli, out: Folder) -> None:
-    make(out, plan_of(["a.jpg"]))
-    Path(out.url, "data", "00000.parquet").unlink()
-    assert "00000.parquet" in wrong(cli("gallery", out.url))
+    make(out, job_of(), ["a.jpg"])
+    Path(out.url, "data", "train-0000000-0000000.parquet").unlink()
+    assert "0000000.parquet" in wrong(cli("gallery", out.url))
 
 
 # ---- scenery
