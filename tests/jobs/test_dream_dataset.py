@@ -19,9 +19,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from raydream.data import codec, shards, summary
+from raydream.data import codec
 from raydream.data import plan as plans
 from raydream.data.job import Job
+from raydream.data.layout import read_rows
+from raydream.data.marks import marked, read_marks
+from raydream.data.rows import Row
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
 from raydream.jobs import dream_dataset
@@ -53,10 +56,11 @@ def job(tiny_recipe: Recipe, source: Path, output: Path, **changes: Any) -> Job:
     return Job(**{"input": str(source), "output": str(output), "recipe": tiny_recipe, "actors": (2, 2)} | changes)
 
 
-def rows_of(output: Path) -> list[shards.Row]:
+def rows_of(output: Path) -> list[Row]:
     out = Folder(str(output))
     plan = plans.stored_plan(out)
-    return [row for m in summary.marks(out) if m.rows for row in shards.read(out, m.shard, plan.settings["format"])]
+    found = read_marks(out, marked(out))
+    return read_rows(out, plan.job.format, found, range(sum(mark.images for mark in found)))
 
 
 def pixels_of(output: Path) -> dict[str, bytes]:
@@ -119,17 +123,15 @@ def test_the_same_command_again_does_nothing_twice(finished: Path, tiny_recipe: 
     assert [mark.stat().st_mtime_ns for mark in marks] == written
 
 
-def test_lost_shards_are_made_again_to_the_byte(
+def test_a_lost_data_file_is_made_again_to_the_byte(
     finished: Path, tiny_recipe: Recipe, photographs: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
     shutil.copytree(finished, output)
-    for shard in (1, 4, 5):
-        (output / f"_raydream/marks/{shard:05d}.json").unlink()
-    (output / "data/00001.parquet").write_bytes(b"half a file")
-    (output / "data/00004.parquet").unlink()
+    (data,) = (output / "data").iterdir()
+    data.unlink()
     run(job(tiny_recipe, photographs, output, keep_source=True, actors=(1, 1)))
-    assert pixels_of(output) == pixels_of(finished)
+    assert data.read_bytes() == (finished / "data" / data.name).read_bytes()
 
 
 def test_other_settings_are_refused_with_the_difference(finished: Path, tiny_recipe: Recipe, photographs: Path) -> None:
@@ -363,7 +365,10 @@ def test_refuse_a_second_driver_and_kill_the_first_and_an_actor_and_nothing_is_l
     assert again.returncode == 0, again.stderr
     assert "done already" in again.stderr
     assert len(rows_of(output)) == 10
-    assert pixels_of(output) == pixels_of(tmp_path / "whole")
+    names = sorted(path.name for path in (output / "data").iterdir())
+    assert names
+    for name in names:
+        assert (output / "data" / name).read_bytes() == (tmp_path / "whole/data" / name).read_bytes()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
