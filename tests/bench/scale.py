@@ -1,7 +1,8 @@
 """Seconds and peak memory of plan, resume and finish for generated names: python -m tests.bench.scale [IMAGES]
 
-Each step runs in a process of its own, as it does for a driver that is started anew. The rows are tiny: the only pictures
-that go through the memory of the driver are those of the gallery. One shard is encoded; its part and mark are repeated.
+Each step runs in a process of its own, as it does for a driver that is started anew. The rows are tiny: the only
+pictures that go through the memory of the driver are those of the gallery. One shard is encoded; its part and mark are
+repeated.
 """
 
 from __future__ import annotations
