@@ -84,7 +84,8 @@ def _dream(options: Options, plan: Plan, todo: Sequence[int], suggest: bool) -> 
     if suggest:
         runtime.suggest_bfloat16(gpu=bool(devices[0]))
     out = Folder(options.output)
-    progress = Progress(sum(len(plan.read_shard(out, shard)) for shard in todo))
+    left = {*todo}
+    progress = Progress(sum(len(images) for shard, images in plan.read_shards(out) if shard in left))
     try:
         for result in _pipeline(options, plan, todo, devices).iter_rows():
             progress.advance(result["images"] + result["failures"], result["failures"])
