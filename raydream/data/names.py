@@ -1,4 +1,4 @@
-"""Names of dreams: unique on every kind of disk, and the same for ever once they are given."""
+"""Names of dreams: unique on every kind of disk, and never changed once they are given."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def _row(exhibit: Exhibit, side: int) -> dict[str, object]:
 
 
 def side_for(exhibits: int) -> int:
-    """How large the pictures of so many exhibits may be, in pixels a side, for the page to stay near `_PAGE_BYTES`.
+    """The largest side of pictures, in pixels, with which a page of this many exhibits stays near `_PAGE_BYTES`.
 
     The lightbox shows a small data set at its full size that way, and of a large one as much as a page can hold.
     """
