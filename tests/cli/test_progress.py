@@ -133,8 +133,8 @@ def shown(terminal: Terminal) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Puts a terminal in place of stderr; in the test, since pytest puts its own there after the fixtures."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
@@ -142,7 +142,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return terminal
 
 
-def test_on_a_terminal_the_phase_and_then_a_bar(clock: Clock, terminal: Terminal) -> None:
+def test_on_a_terminal_the_phase_and_then_a_bar(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_a_terminal(monkeypatch)
     progress = Progress(2, clock=clock)
     progress.phase("starting Ray")
     assert "starting Ray" in shown(terminal)
@@ -156,7 +157,8 @@ def test_on_a_terminal_the_phase_and_then_a_bar(clock: Clock, terminal: Terminal
     assert not terminal.closed
 
 
-def test_a_terminal_sees_nothing_of_a_job_without_results(clock: Clock, terminal: Terminal) -> None:
+def test_a_terminal_sees_nothing_of_a_job_without_results(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_a_terminal(monkeypatch)
     Progress(2, clock=clock).close()
     assert terminal.getvalue() == ""
 
@@ -179,10 +181,10 @@ progress.close()
     os.close(slave)
 
 
-def test_a_plain_line_held_back_is_said_when_its_time_has_come(
+def test_a_plain_line_held_back_is_printed_when_its_time_has_come(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("raydream.cli.progress._PLAIN_EVERY", 0.2)
+    monkeypatch.setattr("raydream.cli.progress._PERIOD", 0.2)
     monkeypatch.setattr("sys.stderr.isatty", lambda: False)
     progress = Progress(9)
     progress.advance(2)
