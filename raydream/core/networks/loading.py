@@ -72,7 +72,7 @@ def weights_file(name: str, weights: str) -> str:
         return weights
     path = Path(str(resources.files("raydream") / "weights" / f"{name}.npz"))
     if not path.is_file():
-        raise UsageError(f"weights: compact: none of {name} are shipped: say imagenet, or name a weights file")
+        raise UsageError(f"weights: compact: none ship for {name}: use imagenet, or name a weights file")
     return str(path)
 
 
