@@ -31,7 +31,7 @@ def finish(
     job, network = original.job, original.network
     parts = compression.quantized(network, moments, job.bits)
     stem = PurePosixPath(job.backbone).stem
-    last = network.outputs[0]._keras_history.operation.name
+    last = network.layers[-1].name
     data = compact.dump(network, parts, original.name, {"through": last, "bits": job.bits})
     compressed = compression.restored(network, parts)
     figures: dict[str, Any] = {"bytes": len(data)}
