@@ -286,12 +286,17 @@ def exists(url: str) -> bool:
 
 
 def write(url: str, data: bytes) -> None:
-    """Writes a file to a path or URL that the user named, as `Folder.write`; UsageError if it cannot be written."""
+    """Writes a file to a path or URL that the user named, as `Folder.write`.
+
+    Raises:
+        UsageError: that is no place to write to.
+        OSError: the file could not be written, for example because the disk is full.
+    """
     parent, name = split(url)
     folder = Folder(parent)
     try:
         folder.write(name, data)
-    except OSError as error:
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
         raise UsageError(f"{url} cannot be written: {reason(error, folder.place(name))}") from error
 
 
