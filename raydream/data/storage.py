@@ -83,8 +83,12 @@ class Folder:
             fs.makedirs(fs._parent(path), exist_ok=True)
             fs.pipe_file(path, data)  # object stores show an object when its upload is complete
             return
-        with _WholeFile(Path(path)) as file:
-            file.write(data)
+        try:
+            with _WholeFile(Path(path)) as file:
+                file.write(data)
+        except OSError as error:
+            error.filename = error.filename or path  # a full disk does not say where
+            raise
 
     def arrow(self) -> tuple[Any, str]:
         """For what takes pyarrow's file systems: ours, which writes as `write` does, and this folder's path in it."""
