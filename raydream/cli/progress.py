@@ -109,9 +109,10 @@ class Progress:
     def _show(self) -> None:
         if not self._bar:
             self._bar = _bar(self)
-            self._bar.add_task("", total=self.total)
+            self._bar.add_task("", total=None)  # a bar that pulses, for the phases
             self._bar.start()
-        self._bar.update(self._bar.task_ids[0], completed=self.done, refresh=True)
+        total = None if self._phase else self.total
+        self._bar.update(self._bar.task_ids[0], completed=self.done, total=total, refresh=True)
 
     def text(self) -> str:
         """What stands beside the bar: the phase, or else the state."""

@@ -5,18 +5,24 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import secrets
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # Ray brings it, and makes it importable
 import ray
 import ray._private.worker
+
+# isort: split
+import psutil  # type: ignore[import-untyped]  # Ray brings it; importable only after Ray
+
+from raydream.cli import commands
 
 _ATTEMPTS = 2  # a busy machine may once be too slow for Ray's own time limit
 _PATIENCE = 1.0  # seconds that an interrupted start has to end by itself once its processes are gone
@@ -133,6 +139,15 @@ class _Connecting:
             signal.alarm(0)  # Ray's own handler of SIGTERM has set one, which would abort this process
         if self._ended.is_set():
             ray.shutdown()
+        else:
+            atexit.register(self._leave)
+
+    def _leave(self) -> None:
+        """Ends an interrupted process whose `ray.init` still waits: Python cannot end while C++ does."""
+        if not self._ended.is_set():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(commands.INTERRUPTED)
 
 
 def _descendants() -> list[Any]:

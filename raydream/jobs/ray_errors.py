@@ -65,6 +65,6 @@ def _tidy(text: str) -> str:
     text = re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", text)
     for own in _OWN:
         text = text.removeprefix(own)
-    if file := re.fullmatch(r"\w+: \[Errno \d+\] (.*): '(.*)'", text):
-        text = f"{file[1]}: {file[2]}"
+    if file := re.fullmatch(r"\w+: \[Errno \d+\] (.*?)(?:: '(.*)')?", text):
+        text = ": ".join(filter(None, file.groups()))
     return text[:_MOST]

@@ -3,11 +3,13 @@
 import errno
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 import ray
 
 from raydream.cli import commands
+from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError
 from raydream.jobs import cluster as clusters
 from raydream.jobs import connection, head_watch
@@ -80,6 +83,7 @@ def test_a_local_cluster_refuses_who_does_not_know_its_token(
     address = ray.get_runtime_context().gcs_address
     code = """
 from raydream.jobs import cluster
+from raydream.data.storage import Folder
 from raydream.errors import UsageError
 try:
     with cluster.joined():
@@ -288,6 +292,29 @@ def test_of_rays_own_errors_the_first_line_is_told() -> None:
     assert cause(ray.exceptions.RayError("it died\n\tpid: 7\nadvice")) == "it died"
     inner = OSError("disk\n broken")
     assert cause(ray.exceptions.RayTaskError("write", "Traceback ...\nadvice", inner)) == "OSError: disk broken"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system may be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_says_what_and_where(cluster: None, small_disk: Path) -> None:
+    def write(row: dict[str, Any]) -> dict[str, Any]:
+        Folder(str(small_disk)).write(f"data/{row['id']}.parquet", bytes(40_000))
+        return row
+
+    with pytest.raises(WorkError) as raised, clusters.joined():
+        list(ray.data.from_items([{"id": 0}, {"id": 1}], override_num_blocks=1).map(write).iter_rows())
+    said = str(raised.value)
+    assert said == f"the cluster cannot do it: No space left on device: {small_disk}/data/1.parquet"
 
 
 def test_a_worker_that_dies_leaves_no_noise_of_rays(cluster: None, capfd: pytest.CaptureFixture[str]) -> None:
