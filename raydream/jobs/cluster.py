@@ -20,8 +20,6 @@ from raydream.errors import UsageError, WorkError
 from raydream.jobs import connection, head_watch
 from raydream.jobs.ray_errors import cause
 
-AGAIN = "run the same command again"
-
 
 def say(text: str) -> None:
     """Prints a line for people, on stderr."""
@@ -48,18 +46,19 @@ def joined(say: Callable[[str], None] = say) -> Iterator[None]:
             _connect(say)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error ends in `cause`, in one line
-    # Anew, since Ray's C++ code has put a handler of its own in place.
-    with commands.interruptible(), head_watch.HeadWatch(local=started_here()) as watch:
-        try:
+    watch = head_watch.HeadWatch(local=started_here())
+    try:
+        # Anew, since Ray's C++ code has put a handler of its own in place.
+        with commands.interruptible(), watch:
             yield
-        except (KeyboardInterrupt, ray.exceptions.RayError) as error:
-            if lost := watch.lost or watch.look():
-                if started_here():
-                    connection.kill_local()
-                raise WorkError(f"{lost}: what is finished is kept, {AGAIN}") from error
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise WorkError(f"the cluster cannot do it: {cause(error)}") from error
+    except (KeyboardInterrupt, ray.exceptions.RayError) as error:
+        if lost := watch.lost or watch.look():
+            if started_here():
+                connection.kill_local()
+            raise WorkError(f"{lost}: what is finished is kept, run the same command again") from error
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise WorkError(f"the cluster cannot do it: {cause(error)}") from error
 
 
 def _connect(say: Callable[[str], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import errno
 import signal
 import socket
 import threading
@@ -13,6 +14,7 @@ from raydream.jobs import connection
 
 _PERIOD = 0.5  # seconds between two looks
 _LOCAL_PATIENCE = 1.0  # seconds; nothing restarts the processes of a local cluster
+_UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}
 _REMOTE_PATIENCE = 30.0  # seconds; a head may be restarted, and Ray gives up after 60
 
 
@@ -59,14 +61,14 @@ class HeadWatch:
 
 
 def listens(address: str) -> bool:
-    """Whether someone listens at `host:port`; True also where a busy machine does not answer in time."""
+    """Whether someone listens at `host:port`; True also where that cannot be known, as on a machine too busy."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
-    except TimeoutError:
-        return True
-    except (OSError, ValueError):
+    except (ConnectionRefusedError, ValueError):
         return False
+    except OSError as error:
+        return error.errno not in _UNREACHABLE
     return True
 
 
