@@ -134,7 +134,7 @@ def _bar(progress: Progress) -> Bar:
 
 
 def _own_stderr() -> TextIO:
-    """A copy of stderr that still shows while that of libraries is silenced (`commands.quiet_libraries`)."""
+    """A copy of stderr that still shows while that of libraries is silenced (`runtime.quiet`)."""
     try:
         return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace")
     except io.UnsupportedOperation:  # no file, as in a notebook

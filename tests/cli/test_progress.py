@@ -165,12 +165,11 @@ def test_a_terminal_sees_nothing_of_a_job_without_results(clock: Clock, monkeypa
 
 def test_the_bar_still_shows_while_libraries_are_silenced() -> None:
     code = """
-import sys, time
-from raydream.cli import commands
 from raydream.cli.progress import Progress
+from raydream.runtime import quiet
 progress = Progress(3)
 progress.phase("starting Ray")
-with commands.quiet_libraries():
+with quiet():
     progress.phase("still starting")
 progress.close()
 """

@@ -243,7 +243,7 @@ def test_a_tile_just_smaller_than_the_image_has_something_to_see():
     image = keras.Input((None, None, 3))
     deep = keras.layers.Conv2D(4, 75, strides=32, name="deep")(image)
     network = folded(keras.Model([image], [deep]), "max", "float32")
-    backbone = Backbone("deep", ("deep",), network, tuple(v.numpy() for v in network.variables), "")
+    backbone = Backbone("deep", ("deep",), network, tuple(v.numpy() for v in network.variables))
     recipe = Recipe(objective="deep", octaves=1, steps=2, tile=96)
     images = random_images(100, 130)
     result = dream(images, recipe, backbone, [1])

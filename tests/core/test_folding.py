@@ -171,7 +171,7 @@ def test_vgg_preprocessing_is_that_of_keras():
     image = keras.Input((None, None, 3))
     model = keras.Model([image], [layers.ReLU(name="same", negative_slope=1.0)(image)])
     network = folded(model, "max", "float64")
-    backbone = Backbone("vgg16", ("same",), network, (), "", vgg=True, dtype="float64")
+    backbone = Backbone("vgg16", ("same",), network, (), vgg=True, dtype="float64")
     images = random_images(9, 11, batch=2).astype(np.float64)
     (found,) = backbone.activations(images)
     expected = keras.applications.vgg16.preprocess_input((images + 1.0) * 127.5)

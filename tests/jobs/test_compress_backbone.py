@@ -147,7 +147,7 @@ def test_other_settings_are_refused_with_the_difference(
     finished: Path, photographs: Path, tiny_path: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     wrong = command(tiny_path, photographs, finished, "--crop", "128")[3:]
-    assert "holds a run with crop 96, not 128: say the same" in refusal(wrong, capfd)
+    assert "holds a run with crop 96, not 128: use the same" in refusal(wrong, capfd)
 
 
 def test_interrupted_it_says_so(photographs: Path, tiny_path: str, tmp_path: Path, environment: dict[str, str]) -> None:
