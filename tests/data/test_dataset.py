@@ -326,7 +326,7 @@ def test_no_plan_or_one_that_cannot_be_read_is_said(out: Folder) -> None:
         plans.stored_plan(out)
     for damaged in (b"", b"{", b"\xff", b"[]", b"7", b"{}", b'{"job": [], "parts": []}'):
         out.write(plans.PLAN, damaged)
-        with pytest.raises(UsageError, match="damaged, or of another version"):
+        with pytest.raises(UsageError, match="damaged, or from another version"):
             plans.stored_plan(out)
 
 
