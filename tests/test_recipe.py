@@ -274,7 +274,7 @@ MISTAKES = [
     ({"weights": 3}, "weights: must be text, not 3"),
     (
         {"backbone": "my.keras", "weights": "imagenet"},
-        "weights: my.keras brings its own: leave them out",
+        "weights: my.keras contains its own weights: leave this out",
     ),
     ({"steps": 0}, STEPS + "0"),
     ({"steps": "many"}, STEPS + "'many'"),

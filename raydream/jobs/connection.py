@@ -81,7 +81,7 @@ def connect(address: str) -> None:
 
 
 class _Connecting:
-    """One `ray.init` in a thread that stays alive: Linux ends Ray's processes when the thread that started them ends."""
+    """One `ray.init`, in a thread that stays alive: when it ends, Linux ends the processes that it has started."""
 
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         self._address, self._options = address, options

@@ -432,8 +432,8 @@ def test_failures_name_every_image_that_is_not_there_and_why(out: Folder) -> Non
     assert pq.read_table(io.BytesIO(out.read("failures.parquet"))).to_pylist() == [
         {"id": "caf\\udce9.jpg", "stage": "dream", "error": "no \\udcff"},
         {"id": "cats/tom.png", "stage": "load", "error": "file is empty"},
-        {"id": "notes.txt", "stage": "list", "error": "not an image by its name"},
-        {"id": "\\udcfe.txt", "stage": "list", "error": "not an image by its name"},
+        {"id": "notes.txt", "stage": "list", "error": "not an image, by its file name"},
+        {"id": "\\udcfe.txt", "stage": "list", "error": "not an image, by its file name"},
     ]
 
 

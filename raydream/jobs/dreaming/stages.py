@@ -1,7 +1,7 @@
 """The three stages that a shard goes through: load (CPU tasks), dream (a pool of actors), write (CPU tasks).
 
-A row of Ray Data is one shard: `{"shard": number, "payload": pickled items}`. So one column can hold images of any size,
-and a shard is done completely or not at all.
+A row of Ray Data is one shard: `{"shard": number, "payload": pickled items}`. So one column can hold images of any
+size, and a shard is done completely or not at all.
 """
 
 from __future__ import annotations
