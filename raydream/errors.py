@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class UsageError(ValueError):
-    """Wrong usage: an option, a recipe or a file cannot be used. The message is one line and says what would be valid."""
+    """Wrong usage: an option, recipe or file cannot be used. The one-line message says what would be valid."""
 
 
 class WorkError(RuntimeError):

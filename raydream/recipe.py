@@ -105,7 +105,8 @@ class Recipe:
                 raise ValueError(f"objective: the channels of {term.layer!r} must be one or more numbers of at least 0")
         if isinstance(self.steps, tuple) and len(self.steps) != self.octaves:
             raise ValueError(
-                f"steps: {len(self.steps)} numbers for {self.octaves} octaves: use one number, or {self.octaves}"
+                f"steps: a list of {len(self.steps)}, but octaves is {self.octaves}: use one number, "
+                f"or a list of {self.octaves}"
             )
         return self
 
@@ -253,7 +254,5 @@ def _written(place: tuple[int | str, ...]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = (
-        repr(value) if isinstance(value, str) else reprlib.repr(value)
-    )  # reprlib stops early: YAML can expand to huge data
+    text = repr(value) if isinstance(value, str) else reprlib.repr(value)  # stops early: YAML can be huge
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -2,7 +2,7 @@
 
 There are two ways. `roll`: before each step, the image is rolled by a random shift and cut into equal tiles. The
 borders are at other places in each step, so there are no seams. `exact`: each tile is read with a halo as wide as the
-network's receptive field, and only the positions of the tile itself count. This gives the gradient of the untiled image.
+network's receptive field, and only the positions of the tile itself count, as in the gradient of the untiled image.
 
 In both ways, the objective is a mean over the positions of all tiles, so the gradient at a pixel does not depend on the
 size of its tile.
