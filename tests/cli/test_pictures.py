@@ -420,7 +420,7 @@ def test_a_network_that_only_the_picture_names_is_neither_fetched_nor_loaded(
     monkeypatch.setattr(assets, "load", lambda *given: touched.append("loaded"))
     said = wrong(cli("replay", hostile(dreamed, recipe=names)))
     assert f"names the {key} '{names[key]}'" in said
-    assert f"name it with --set {key}=..." in said
+    assert f"use --set {key}=..." in said
     assert touched == []
 
 
