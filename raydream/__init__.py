@@ -4,7 +4,7 @@
     dream = raydream.dream("cat.jpg", "classic")  # a path, URL, PIL image or array; or a list of these
     dream.save("cat-dream.png")
 
-For each step of a dream as it is made, see `dream_steps`. Public names load on first use, so that importing raydream
+`dream_steps` returns the single steps of a dream. Public names are imported on first use, so that importing raydream
 imports neither TensorFlow nor Ray.
 """
 

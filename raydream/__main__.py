@@ -1,4 +1,4 @@
-"""`python -m raydream` is the `raydream` command."""
+"""`python -m raydream` runs the `raydream` command."""
 
 from raydream.cli.app import main
 

@@ -1,10 +1,10 @@
-"""The Python front door: one call from a photograph to its dream.
+"""The Python interface: one call makes a dream from a photograph.
 
     dream = raydream.dream("cat.jpg", "classic", steps=20)
     dream.image                     # a Pillow image; a notebook shows the dream itself
-    dream.save("cat-dream.png")     # with the recipe inside
+    dream.save("cat-dream.png")     # the file contains the recipe
 
-The command line goes the same way.
+The command line uses the same functions.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _loaded_before: set[tuple[object, ...]] = set()  # networks of this process
 
 @dataclass(frozen=True, eq=False)
 class Photograph:
-    """What is dreamed.
+    """A photograph to dream.
 
     Attributes:
-        id: its file's name; the seed of the dream comes from it and from the recipe's.
+        id: name of its file; the seed of the dream is computed from the id and the recipe's seed.
         image: float32 (height, width, 3) in [-1, 1].
-        digest: SHA-256 of the file's bytes, or of the pixels of what came without a file.
+        digest: SHA-256 of the file's bytes, or of the pixels if there is no file.
     """
 
     id: str
@@ -59,10 +59,10 @@ class Dream:
 
     Attributes:
         array: float32 (height, width, 3) in [-1, 1].
-        recipe: resolved; the same recipe, photograph and seed give the same dream.
-        seed: of its random stream.
-        id: of its photograph.
-        source_digest: of its photograph; see `Photograph`.
+        recipe: the resolved recipe; the same recipe, photograph and seed give the same dream.
+        seed: seed of its random numbers.
+        id: id of its photograph.
+        source_digest: digest of its photograph; see `Photograph`.
     """
 
     array: Image
@@ -73,21 +73,21 @@ class Dream:
 
     @property
     def image(self) -> PillowImage.Image:
-        """As a Pillow image, RGB."""
+        """The dream as a Pillow image, RGB."""
         return PillowImage.fromarray(codec.to_uint8(self.array))
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What its file carries, so that `raydream replay` can make it again."""
+        """The metadata in its file, from which `raydream replay` can make it again."""
         return provenance.inside(self.recipe, self.id, self.seed, self.source_digest)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes it, with its recipe inside, to a path or URL that ends in .png, .jpg, .jpeg or .webp.
+        """Writes the dream with its recipe to a path or URL that ends in .png, .jpg, .jpeg or .webp.
 
-        A file that is there is written over.
+        An existing file is overwritten.
 
         Raises:
-            UsageError: another ending; or it cannot be written.
+            UsageError: the path has another ending, or cannot be written.
         """
         target = os.fspath(path)
         format = picture_format(target)
@@ -102,7 +102,7 @@ class Dream:
         return f"<Dream of {self.id!r}: {width}x{height}, recipe {self.recipe.digest[:12]}, seed {self.seed}>"
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
+        """The picture that a notebook shows."""
         return codec.encode(self.array)
 
 
@@ -123,29 +123,29 @@ def dream(
     progress: bool = True,
     **changes: Any,
 ) -> Dream | list[Dream]:
-    """Dreams a photograph, or a list of them one after the other.
+    """Dreams a photograph, or a list of photographs one after the other.
 
-    The first call loads the network; it stays in memory for the next ones. If TensorFlow has not been imported yet,
-    it is set up so that GPUs give the same bytes each time; import it first to keep your own settings.
+    The first call loads the network, which then stays in memory. If TensorFlow has not been imported yet, it is
+    configured so that GPUs give the same bytes each time. To keep your own settings, import TensorFlow first.
 
     Args:
-        images: a path or URL; a Pillow image; an array (height, width, 3), of uint8, or floating point in [-1, 1]; or
-            a list of these.
-        recipe: a preset's name (see `raydream recipes`), the path or URL of a YAML file, or a `Recipe`.
+        images: a path or URL; a Pillow image; an array (height, width, 3) of uint8, or of floats in [-1, 1]; or a list
+            of these.
+        recipe: name of a preset (see `raydream recipes`), path or URL of a YAML file, or a `Recipe`.
         progress: whether to show a progress bar.
         changes: values of the recipe to change, such as `steps=20`.
 
     Returns:
-        A `Dream`, or a list of them for a list.
+        A `Dream`; for a list of photographs, a list of dreams.
 
     Raises:
-        UsageError: an image, the recipe or the network cannot be used; one line says what would be right.
+        UsageError: an image, the recipe or the network cannot be used; the message says what would be valid.
     """
     one = _is_one(images)
     sources: list[Any] = [images] if one else list(images)  # type: ignore[arg-type]
     asked = chosen_recipe(recipe, changes)
     photographs = (photograph(source) for source in sources)
-    first = next(photographs, None)  # what cannot be read shows before the network is loaded
+    first = next(photographs, None)  # read before the network is loaded, so that an error is shown at once
     if first is None:
         return []
     resolved, backbone = loaded(asked, progress)
@@ -158,14 +158,14 @@ def _is_one(images: Any) -> bool:
 
 
 def chosen_recipe(recipe: str | os.PathLike[str] | Recipe, changes: dict[str, Any]) -> Recipe:
-    """A recipe by preset, file or as it is, with some values changed."""
+    """A preset, a recipe file or a `Recipe`, with some values changed."""
     if isinstance(recipe, Recipe):
         return Recipe.parse(recipe.as_dict(), changes)
     return Recipe.load(os.fspath(recipe), changes)
 
 
 def photograph(source: Source) -> Photograph:
-    """The photograph at a path or URL, or in a Pillow image or array; UsageError if it cannot be used."""
+    """The photograph at a path or URL, or in a Pillow image or array; raises a `UsageError` if it cannot be used."""
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         data = storage.read(name, what="image")
@@ -184,12 +184,12 @@ def photograph(source: Source) -> Photograph:
 
 
 def from_bytes(data: bytes, name: str) -> Photograph:
-    """The photograph in a file's bytes; UsageError if they are no image."""
+    """The photograph in the bytes of a file; raises a `UsageError` if they are not an image."""
     return Photograph(name, _or_refuse(codec.decode, data), hashlib.sha256(data).hexdigest())
 
 
 def loaded(recipe: Recipe, progress: bool = True) -> tuple[Recipe, Backbone]:
-    """The resolved recipe and its backbone; says that it loads, unless it was loaded before."""
+    """The resolved recipe and its backbone. The first time that a network is loaded, this is shown on stderr."""
     network = (recipe.backbone, recipe.weights, recipe.objective.layers, recipe.pooling, recipe.precision)
     with watch.loading(recipe.backbone) if progress and network not in _loaded_before else nullcontext():
         if "tensorflow" not in sys.modules:
@@ -202,7 +202,7 @@ def loaded(recipe: Recipe, progress: bool = True) -> tuple[Recipe, Backbone]:
 def dreamed(
     photograph: Photograph, recipe: Recipe, backbone: Backbone, *, seed: int | None = None, progress: bool = True
 ) -> Dream:
-    """Dreams one photograph with a resolved recipe and its backbone; the seed is the recipe's if none is given."""
+    """Dreams one photograph with a resolved recipe and its backbone; without `seed`, the recipe gives the seed."""
     from raydream.core import engine
 
     seed = recipe.seed_of(photograph.id) if seed is None else seed
@@ -219,14 +219,14 @@ def dreamed(
 
 
 def picture_format(path: str) -> codec.Format:
-    """The format of a picture by its ending; UsageError if it is none that can be written."""
+    """The format of a picture by its file ending; raises a `UsageError` if it cannot be written."""
     if (ending := PurePath(path).suffix.lower()) not in codec.FORMATS:
         raise UsageError(f"{path}: pictures end in {', '.join(codec.FORMATS)}")
     return codec.FORMATS[ending]
 
 
 def _or_refuse(work: Callable[..., Image], *arguments: Any) -> Image:
-    """What `work` returns; what it cannot do, as a UsageError."""
+    """Calls `work` and returns its result; turns its errors into a `UsageError`."""
     try:
         return work(*arguments)
     except (ValueError, MemoryError) as error:
@@ -234,13 +234,13 @@ def _or_refuse(work: Callable[..., Image], *arguments: Any) -> Image:
 
 
 def _from_array(array: np.ndarray[Any, Any]) -> Image:
-    """An array as an image; UsageError if it is not of uint8, nor surely in [-1, 1].
+    """Converts an array to an image; raises a `UsageError` if it is not uint8 and may not be in [-1, 1].
 
-    What has no negative value is refused: it is darker than mid-grey nowhere, so that it is most probably in 0..1 or
-    0..255, however dark it is.
+    An array of floats without negative values is refused. In [-1, 1] it would have no pixel darker than mid-grey, so
+    its range is most probably 0..1 or 0..255.
     """
     if array.ndim == 4:
-        raise UsageError(f"an array is one image, not {array.shape}: give a list of images, as list(array)")
+        raise UsageError(f"an array must be one image, not {array.shape}: use a list of images, such as list(array)")
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise UsageError(f"an array must be (height, width, 3), not {array.shape}")
     if array.dtype == np.uint8:

@@ -1,7 +1,7 @@
-"""The files that a recipe names: found or fetched, with their digests, and loaded as a backbone.
+"""Finds or downloads the files of a recipe, computes their digests, and loads them as a backbone.
 
-recipe = resolve(recipe)          # on the driver, before any work starts
-backbone = load_for(recipe)       # where the work is done, on this machine or another
+recipe = resolve(recipe)          # in the driver, before any work starts
+backbone = load_for(recipe)       # in the process that does the work
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from raydream.types import Pooling
 if TYPE_CHECKING:
     from raydream.core.networks.backbones import Backbone
 
-# What tells one state of a remote file from another, as fsspec's file systems name it.
+# Facts that change when a remote file changes, as fsspec's file systems name them.
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "Content-MD5", "Last-Modified", "LastModified", "mtime", "created", "size")
 
 
@@ -32,9 +32,9 @@ class Files(NamedTuple):
     """The files of a network on this machine.
 
     Attributes:
-        backbone: as `load_backbone` takes it: a name, or the path of a `.keras` or `.npz` file.
-        weights: as `load_backbone` takes them; None where the backbone is a file.
-        trained: the file that holds the trained weights; the backbone itself if that is a file.
+        backbone: the backbone for `load_backbone`: a name, or the path of a `.keras` or `.npz` file.
+        weights: the weights for `load_backbone`; None if the backbone is a file.
+        trained: the file with the trained weights; the backbone itself if it is a file.
     """
 
     backbone: str
@@ -43,14 +43,14 @@ class Files(NamedTuple):
 
 
 def resolve(recipe: Recipe) -> Recipe:
-    """The recipe with nothing left open: with its precision, and the digest of the file of its weights.
+    """Resolves a recipe: fills in its precision and the digest of its weights.
 
-    Its files are found or fetched, and its objective is checked against the backbone. RAYDREAM_WEIGHTS, if set, takes
-    the place of `weights: imagenet` of inception_v3, unless the recipe has been resolved before: workers use what the
-    driver found, and never their own environment.
+    Its files are found or downloaded, and its objective is checked against the backbone. If RAYDREAM_WEIGHTS is set, it
+    replaces `weights: imagenet` of inception_v3, unless the recipe is already resolved: workers use the weights that
+    the driver has found, and ignore their own environment.
 
     Raises:
-        UsageError: a file is missing or not the recipe's; the backbone has no such layer or channel.
+        UsageError: a file is missing or has another digest, or the backbone has no such layer or channel.
     """
     recipe, files = _located(recipe)
     runtime.import_tensorflow()
@@ -62,22 +62,22 @@ def resolve(recipe: Recipe) -> Recipe:
 
 
 def load_for(recipe: Recipe, dtype: str | None = None) -> Backbone:
-    """The backbone of a recipe, resolved or not, cut at the layers of its objective.
+    """Loads the backbone of a recipe, resolved or not, cut at the layers of its objective.
 
-    The last few stay in memory, so that a second call is fast.
+    The last few backbones stay in memory, so that a second call is fast.
 
     Args:
-        recipe: if it has been resolved, the digest of its weights is checked again.
-        dtype: in place of the recipe's precision; see `load_backbone`.
+        recipe: if it is resolved, the digest of its weights is checked again.
+        dtype: type that replaces the recipe's precision; see `load_backbone`.
 
     Raises:
-        UsageError: as `resolve`, or a file cannot be loaded.
+        UsageError: as in `resolve`, or if a file cannot be loaded.
     """
     return load(recipe, dtype)[1]
 
 
 def load(recipe: Recipe, dtype: str | None = None) -> tuple[Recipe, Backbone]:
-    """As `resolve` and `load_for` in one: the resolved recipe and its backbone; the network is built only once."""
+    """`resolve` and `load_for` together: the resolved recipe and its backbone. The network is built only once."""
     recipe, files = _located(recipe)
     runtime.import_tensorflow()
     from raydream.core.networks import backbones
@@ -90,14 +90,14 @@ def load(recipe: Recipe, dtype: str | None = None) -> tuple[Recipe, Backbone]:
 
 
 def locate(backbone: str, weights: str | None = None) -> Files:
-    """Finds or fetches the files of a network; a download goes to the folder RAYDREAM_CACHE.
+    """Finds or downloads the files of a network; downloads are stored in the folder RAYDREAM_CACHE.
 
     Args:
         backbone: a name, or the path or URL of a `.keras` or `.npz` file.
-        weights: of a name: `compact`, `imagenet`, or a path or URL; None for its default.
+        weights: weights of a named backbone: `compact`, `imagenet`, or a path or URL; None for its default.
 
     Raises:
-        UsageError: there is no such network, or its file cannot be fetched.
+        UsageError: there is no such network, or its file cannot be downloaded.
     """
     from raydream.core.networks import loading
 
@@ -105,23 +105,23 @@ def locate(backbone: str, weights: str | None = None) -> Files:
         path = fetch(backbone, "backbone")
         return Files(path, None, path)
     weights = weights or DEFAULT_WEIGHTS[backbone]
-    if weights == "imagenet":  # which Keras downloads
+    if weights == "imagenet":  # Keras downloads them
         runtime.import_tensorflow()
     file = loading.weights_file(backbone, fetch(weights, "weights"))
     return Files(backbone, weights if weights == "compact" else file, file)
 
 
 def named_weights(backbone: str, weights: str | None) -> str | None:
-    """The weights to use where `imagenet` is asked for: RAYDREAM_WEIGHTS if it is set, of inception_v3."""
+    """`weights`, or RAYDREAM_WEIGHTS if that is set and the weights are `imagenet` of inception_v3."""
     given = os.environ.get("RAYDREAM_WEIGHTS")
     return storage.absolute(given) if given and (backbone, weights) == ("inception_v3", "imagenet") else weights
 
 
 def digest(path: str, what: str = "file") -> str:
-    """SHA-256 of a file on this machine, as hexadecimal; read again only when its size or time has changed.
+    """SHA-256 of a local file, in hexadecimal; the file is read again only if its size or time has changed.
 
     Raises:
-        UsageError: it cannot be read; `what` is what it was to be.
+        UsageError: it cannot be read; `what` is its role, for the message.
     """
     try:
         state = os.stat(path)
@@ -133,9 +133,9 @@ def digest(path: str, what: str = "file") -> str:
 
 
 def fetch(url: str, what: str = "file") -> str:
-    """A local path with the contents of a URL, kept in $RAYDREAM_CACHE; a path is given back as it is.
+    """Downloads a URL to $RAYDREAM_CACHE and returns the local path; a path is returned unchanged.
 
-    A kept copy is used as long as the file behind the URL is the same by its ETag, time or size, or cannot be asked.
+    An existing copy is used if the ETag, time and size of the remote file are still the same, or cannot be read.
 
     Raises:
         UsageError: the URL cannot be read, or the copy cannot be written.
@@ -154,18 +154,18 @@ def fetch(url: str, what: str = "file") -> str:
         Folder(str(_cache())).write(name, data)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UsageError(f"{what} {url} cannot be kept: {reason} (see $RAYDREAM_CACHE)") from error
+        raise UsageError(f"{what} {url} cannot be stored: {reason} (see $RAYDREAM_CACHE)") from error
     return str(_cache() / name)
 
 
 def kept_copies(url: str) -> list[Path]:
-    """The local copies of a URL that `fetch` has kept, oldest first."""
+    """The local copies of a URL that `fetch` has stored, oldest first."""
     found = [path for path in _cache().glob(f"{_short(url)}-*") if path.is_file()]
     return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
 
 def _located(recipe: Recipe) -> tuple[Recipe, Files]:
-    """The resolved recipe, its objective unchecked, and its files."""
+    """The resolved recipe and its files; the objective is not checked."""
     if recipe.weights_digest is None:
         recipe = recipe.changed(weights=named_weights(recipe.backbone, recipe.weights))
     files = locate(recipe.backbone, recipe.weights)
@@ -180,7 +180,7 @@ def _located(recipe: Recipe) -> tuple[Recipe, Files]:
 
 @lru_cache(maxsize=4)
 def _loaded(files: Files, digest: str, layers: tuple[str, ...], pooling: Pooling, dtype: str) -> Backbone:
-    """`digest` is of the trained weights: a file that has changed is loaded anew."""
+    """`digest` is that of the trained weights, so that a changed file is loaded again."""
     from raydream.core.networks.backbones import load_backbone
 
     return load_backbone(files.backbone, layers, weights=files.weights, pooling=pooling, dtype=dtype)
@@ -196,18 +196,18 @@ def _channels(files: Files, digest: str) -> dict[str, int]:
 
 @lru_cache(maxsize=256)
 def _sha256(path: str, size: int, mtime: int) -> str:
-    """`size` and `mtime` tell one state of the file from another."""
+    """`size` and `mtime` are part of the cache key: a changed file is read again."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @lru_cache(maxsize=64)
 def _version(url: str) -> str | None:
-    """What tells the present file behind a URL from others, asked once per process; None if it cannot be asked."""
+    """A text that changes when the remote file changes, read once per process; None if it cannot be read."""
     try:
         fs, path = fsspec.core.url_to_fs(url)
         info = fs.info(path)
-    except Exception:  # each file system has its own errors; reading the file will say what is wrong
+    except Exception:  # each file system has its own error classes; reading the file will report the problem
         return None
     return _short(repr([info.get(key) for key in _VERSION_KEYS]))
 

@@ -1,4 +1,4 @@
-"""Recipe: everything that decides a picture, as frozen data that can be read, written, compared and hashed."""
+"""Recipe: everything that determines a dream, as frozen data that can be read, written, compared and hashed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Pixels = Annotated[int, Field(ge=1, le=100_000)]
 
-# The weights of a named backbone where a recipe names none.
+# The weights of a named backbone if the recipe has no `weights`.
 DEFAULT_WEIGHTS = {"inception_v3": "compact", "vgg16": "imagenet", "vgg19": "imagenet"}
 # A change of either of these changes the file of the weights.
 _WEIGHTS_FOLLOW = {"backbone", "weights"}
 
 
 def _objective(value: Any) -> Any:
-    """`mixed4`, a term, or a list of such, as an objective."""
+    """Converts a layer's name, a term, or a list of these to an objective."""
     if isinstance(value, str | Mapping):
         value = [value]
     if isinstance(value, list | tuple):
@@ -41,31 +41,31 @@ def _objective(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", revalidate_instances="always"))
 class Recipe:
-    """Everything that decides a picture. Values that cannot be right raise a one-line `UsageError` in `load`.
+    """Everything that determines a dream. `load` raises a one-line `UsageError` for invalid values.
 
     Attributes:
         backbone: `inception_v3`, `vgg16`, `vgg19`, or the path or URL of a `.keras` or compact `.npz` file.
-        weights: of a named backbone: `compact` (inception_v3's, which comes along), `imagenet` (Keras', which is
-            downloaded), or the path or URL of a weights file. Where none are named: `compact` for inception_v3,
-            `imagenet` for the others. A file brings its own.
+        weights: weights of a named backbone: `compact` (only inception_v3; part of the package), `imagenet`
+            (downloaded by Keras), or the path or URL of a weights file. The default is `compact` for inception_v3 and
+            `imagenet` for the others. A backbone file contains its own weights.
         weights_digest: SHA-256 of the file with the weights that must be used; filled in when a recipe is resolved.
-        pooling: `max` as trained, or `average` in its place.
-        precision: of the network: `float32`, also where nothing is said, or `bfloat16`. The image and its updates
-            are float32.
+        pooling: `max`, as the networks were trained, or `average` instead.
+        precision: precision of the network: `float32` (the default) or `bfloat16`. The image and its updates are
+            always float32.
         objective: what to amplify; see `objectives`.
-        size: of the photograph before it is dreamed: as it is, a short side in pixels, or (width, height).
+        size: size of the dream: the short side in pixels, (width, height), or None for that of the photograph.
         octaves: number of octaves.
-        octave_scale: an octave's size over that of the one below.
-        carry: what crosses octaves, `blend` or `detail`; see `pyramid.start`.
+        octave_scale: size of an octave divided by that of the next smaller one.
+        carry: what goes from one octave to the next, `blend` or `detail`; see `pyramid.start`.
         blend: the source's share at the start of an octave, for carry `blend`.
-        steps: steps per octave, or one number for each, smallest first.
+        steps: number of steps per octave, or a list with one number for each octave, smallest octave first.
         step_size: length of a step in units of the range [-1, 1], per unit of the normalised gradient.
         step_rule: `std` or `mean_abs`; see `update.normalize`.
-        smoothing: blur of the gradient in pixels, growing within an octave; 0 for none.
-        chroma: share of the gradient's colour that is kept: 1 all, 0 leaves the photograph its colours.
-        tile: most pixels a side that go through the network at once.
+        smoothing: blur of the gradient in pixels, which grows within an octave; 0 for no blur.
+        chroma: share of the gradient's colour that is kept, from 0 (the photograph keeps its colours) to 1.
+        tile: maximum side, in pixels, of the part that goes through the network at once.
         tiling: `roll` or `exact`; see `tiles`.
-        seed: from which, with an image's key, comes its random stream.
+        seed: seed of the random numbers, together with an image's key.
     """
 
     backbone: str = "inception_v3"
@@ -95,28 +95,27 @@ class Recipe:
         if not self.objective.terms:
             raise ValueError("objective: needs at least one term")
         if self.weights and self.backbone.endswith((".keras", ".npz")):
-            raise ValueError(f"weights: {self.backbone} brings its own: leave them out")
+            raise ValueError(f"weights: {self.backbone} contains its own weights: leave this out")
         if self.weights is None and self.backbone in DEFAULT_WEIGHTS:
             object.__setattr__(self, "weights", DEFAULT_WEIGHTS[self.backbone])
         for term in self.objective.terms:
             if not math.isfinite(term.weight):
                 raise ValueError(f"objective: the weight of {term.layer!r} must be a finite number, not {term.weight}")
             if term.channels is not None and min(term.channels, default=-1) < 0:
-                raise ValueError(
-                    f"objective: the channels of {term.layer!r} must be numbers of at least 0, one or more"
-                )
+                raise ValueError(f"objective: the channels of {term.layer!r} must be one or more numbers of at least 0")
         if isinstance(self.steps, tuple) and len(self.steps) != self.octaves:
             raise ValueError(
-                f"steps: {len(self.steps)} numbers for {self.octaves} octaves: give one number, or {self.octaves}"
+                f"steps: a list of {len(self.steps)}, but octaves is {self.octaves}: use one number, "
+                f"or a list of {self.octaves}"
             )
         return self
 
     @classmethod
     def load(cls, source: str, changes: Mapping[str, Any] | None = None) -> Recipe:
-        """A preset by name, or the YAML file at a path or URL, with some values changed.
+        """Loads a preset by name, or the YAML file at a path or URL, with some values changed.
 
         Raises:
-            UsageError: no such recipe, not YAML, an unknown key or a bad value.
+            UsageError: there is no such recipe, it is not YAML, or a key or value is invalid.
         """
         if source in presets():
             text = (resources.files("raydream") / "recipes" / f"{source}.yaml").read_text()
@@ -138,7 +137,7 @@ class Recipe:
     def parse(
         cls, values: Mapping[str, Any], changes: Mapping[str, Any] | None = None, where: str = "recipe"
     ) -> Recipe:
-        """A recipe from plain data, such as `as_dict` gives, with some values changed; raises as `load` does."""
+        """A recipe from plain data, such as that of `as_dict`, with some values changed; errors are those of `load`."""
         changes = changes or {}
         if not _WEIGHTS_FOLLOW.isdisjoint(changes):
             values = {k: v for k, v in values.items() if k != "weights_digest"}
@@ -149,7 +148,7 @@ class Recipe:
         for key, value in values.items():
             if key not in known:
                 raise UsageError(f"{where}: unknown key {key!r}: {nearest(str(key), known)}")
-            if isinstance(value, bool):  # YAML's yes and no, which would pass for 1 and 0
+            if isinstance(value, bool):  # YAML's yes and no, which would count as 1 and 0
                 raise UsageError(f"{where}: {key}: must be a number, a name or a list, not {value}")
         try:
             return cls(**values)
@@ -157,21 +156,21 @@ class Recipe:
             raise UsageError(f"{where}: {_first_problem(error)}") from error
 
     def changed(self, **changes: Any) -> Recipe:
-        """A copy with some values changed; another backbone has its own weights where none are named."""
+        """A copy with some values changed; a new backbone gets its default weights unless `weights` is given."""
         if "backbone" in changes:
             changes = {"weights": None, **changes}
         return replace(self, **changes)
 
     def resolved(self, weights_digest: str) -> Recipe:
-        """The recipe with all that was left open: the digest of the file of its weights, and the precision."""
+        """The recipe with the values that resolving fills in: the digest of its weights, and its precision."""
         return self.changed(weights_digest=weights_digest, precision=self.precision or "float32")
 
     def steps_of(self, octave: int, octaves: int) -> int:
-        """Steps of an octave; where small octaves had to be left out, `octaves` are the last ones."""
+        """Number of steps of an octave; `octaves` is smaller than in the recipe if small octaves are left out."""
         return self.steps if isinstance(self.steps, int) else self.steps[octave - octaves]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, as in YAML; what a term leaves at its default is left out."""
+        """Plain data, as in YAML; default values of terms are left out."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         plain = asdict(Term(layer=""))
         values["objective"] = [
@@ -185,7 +184,7 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical form, as hexadecimal; of the weights by their content once it is known."""
+        """SHA-256 of the canonical form, in hexadecimal; if the weights' digest is known, their names do not count."""
         values = self.as_dict() | {"precision": self.precision or "float32"}
         if self.weights_digest:
             values |= {"backbone": self.backbone.rsplit("/", 1)[-1], "weights": None}
@@ -205,13 +204,13 @@ def presets() -> list[str]:
 
 
 _TERM = "a layer's name or a term such as {layer: mixed4, weight: 2}"
-# What would be right, where a value may be of several kinds; what pydantic says of each is no help.
+# Valid values, for keys with several types; pydantic's messages for each type do not help.
 _EITHER = {
     "steps": "a whole number of at least 1, or a list with one for each octave",
     "size": "a short side in pixels, or [width, height]",
     "objective": f"{_TERM}, or a list of these",
 }
-# What would be right, by the beginning of pydantic's name for the problem.
+# Valid values, by the beginning of pydantic's error type.
 _RIGHT = {
     "int_": "a whole number",
     "float_": "a number",
@@ -228,9 +227,9 @@ _RIGHT = {
 
 
 def _first_problem(error: ValidationError) -> str:
-    """One line: which key, what would be right, what was given."""
+    """One line: the key, what would be valid, and the given value."""
     problems = error.errors()
-    # A misspelt key comes before the one that it leaves missing.
+    # A misspelt key is more useful to report than the missing key that it causes.
     problem = next((p for p in problems if p["type"] == "unexpected_keyword_argument"), problems[0])
     kind, place, given = problem["type"], problem["loc"], _short(problem["input"])
     if kind == "value_error":
@@ -250,10 +249,10 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _written(place: tuple[int | str, ...]) -> str:
-    """A place in a recipe as one would write it: `objective[1].weight`."""
+    """A place in a recipe as text: `objective[1].weight`."""
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place if p != "terms").removeprefix(".")
 
 
 def _short(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else reprlib.repr(value)  # which stops early: YAML can be a bomb
+    text = repr(value) if isinstance(value, str) else reprlib.repr(value)  # stops early: YAML can be huge
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""The one place that configures TensorFlow: environment, quiet import, threads, GPUs, determinism."""
+"""Configures TensorFlow: environment, quiet import, threads, GPUs, determinism. No other module does."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 def set_environment() -> None:
-    """Sets what TensorFlow reads when it is imported; a value that the user has set stays."""
-    # Without AVX-512 TensorFlow leaves oneDNN's convolutions off, which costs a quarter of the speed.
+    """Sets the environment variables that TensorFlow reads on import, unless the user has set them."""
+    # Without AVX-512, TensorFlow does not use oneDNN's convolutions by default, and is a quarter slower.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    # oneDNN's own memory pool never gives back what a large image took.
+    # oneDNN's own memory pool never releases the memory of a large image.
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters comes as an exception
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # real errors are exceptions
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # Ray gives each worker its share of the cores in OMP_NUM_THREADS, which TensorFlow's own pools ignore.
     if threads := os.environ.get("OMP_NUM_THREADS"):
@@ -28,7 +28,7 @@ def set_environment() -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Drops what C++ libraries print to stderr while they start, before their log level can be set."""
+    """Drops the messages that C++ libraries print to stderr when they start, before their log level can be set."""
     sys.stderr.flush()
     stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -51,9 +51,9 @@ def import_tensorflow() -> None:
 
 
 def driver() -> None:
-    """For a process that only inspects networks: imports TensorFlow and leaves the GPUs to the workers.
+    """Configures a process that only inspects networks: imports TensorFlow and leaves the GPUs to the workers.
 
-    If TensorFlow has been used already, its devices can no longer be changed, and they stay as they are.
+    If TensorFlow has already been used, its devices can no longer be changed, and this has no effect.
     """
     import_tensorflow()
     import tensorflow as tf
@@ -63,13 +63,13 @@ def driver() -> None:
 
 
 def worker(cores: float | None = None, deterministic: bool = True) -> None:
-    """For a process that computes: threads, GPU memory that grows with need, the same results on each run.
+    """Configures a process that computes: threads, GPU memory that grows on demand, and deterministic results.
 
-    If TensorFlow has been used already, its threads and memory can no longer be changed, and they stay as they are.
+    If TensorFlow has already been used, its threads and memory can no longer be changed, and they stay as they are.
 
     Args:
-        cores: threads to use, rounded down, at least one; None for all cores. Ray Data imports raydream before
-            Ray sets OMP_NUM_THREADS, so the environment is not enough.
+        cores: number of threads, rounded down, at least one; None for all cores. (The environment is not enough: Ray
+            Data imports raydream before Ray sets OMP_NUM_THREADS.)
         deterministic: whether operations on GPUs must give the same bytes each time.
     """
     import_tensorflow()
@@ -87,7 +87,7 @@ def worker(cores: float | None = None, deterministic: bool = True) -> None:
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow finds a GPU in this machine."""
+    """Whether TensorFlow finds a GPU on this machine."""
     import_tensorflow()
     import tensorflow as tf
 
@@ -105,7 +105,7 @@ def device() -> str:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether the CPU has instructions for bfloat16; without them it is slower than float32. False where unknown."""
+    """Whether the CPU has bfloat16 instructions; without them, bfloat16 is slower than float32. False if unknown."""
     try:
         flags = Path("/proc/cpuinfo").read_text().split()
     except OSError:
@@ -114,7 +114,7 @@ def has_fast_bfloat16() -> bool:
 
 
 def suggest_bfloat16(gpu: bool) -> None:
-    """Says on stderr that bfloat16 would be faster, if it would; for recipes that name no precision."""
+    """Prints on stderr that bfloat16 would be faster, if that is so; call it for recipes without a precision."""
     if gpu or has_fast_bfloat16():
         text = "the network computes in float32; --set precision=bfloat16 would be about twice as fast on this device"
         print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""Names for what is passed around: arrays by their role, tensors and networks by what is used of them.
+"""Type names: arrays by their role, tensors and networks by the members that raydream uses.
 
-TensorFlow and Keras have no usable types of their own, so `Tensor`, `Layer` and `KerasModel` are protocols. Neither
-library is imported here.
+TensorFlow and Keras have no usable types, so `Tensor`, `Layer` and `KerasModel` are protocols. Neither library is
+imported here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Images = NDArray[np.floating[Any]]  # (batch, height, width, 3), sRGB, in [-1, 1
 Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB
 Size = tuple[int, int]  # (height, width) in pixels
 Weight = NDArray[np.floating[Any]]  # one array of a layer's weights
-FeatureMap = NDArray[np.floating[Any]]  # (batch, rows, columns, channels), or one of them without the batch
+FeatureMap = NDArray[np.floating[Any]]  # (batch, rows, columns, channels), or without the batch
 
 Carry = Literal["blend", "detail"]
 Pooling = Literal["max", "average"]
@@ -27,7 +27,7 @@ Tiling = Literal["roll", "exact"]
 
 
 class Tensor(Protocol):
-    """A TensorFlow tensor, or the symbol of one in a Keras graph."""
+    """A TensorFlow tensor, or a symbolic tensor of Keras."""
 
     @property
     def shape(self) -> Any: ...
@@ -44,7 +44,7 @@ class Tensor(Protocol):
 
 
 class Variable(Tensor, Protocol):
-    """A variable of Keras or TensorFlow: a weight, or an optimizer's state."""
+    """A variable of Keras or TensorFlow: a weight, or a state of an optimizer."""
 
     @property
     def path(self) -> str: ...

@@ -88,7 +88,7 @@ def test_one_input_gives_one_dream_and_a_list_a_list(cat: Path, recipe: Recipe) 
         (np.zeros((9, 9, 3), bool), "not of bool"),
         (np.zeros((9, 9, 4), np.uint8), "must be (height, width, 3), not (9, 9, 4)"),
         (np.zeros((9, 9), np.uint8), "must be (height, width, 3), not (9, 9)"),
-        (np.zeros((2, 9, 9, 3), np.uint8), "give a list of images"),
+        (np.zeros((2, 9, 9, 3), np.uint8), "use a list of images"),
         (7, "a path, URL, Pillow image or array, not int"),
     ],
 )

@@ -236,7 +236,7 @@ def test_seeds_come_from_the_recipes_seed_and_the_key_alone():
 TERM = "must be a layer's name or a term such as {layer: mixed4, weight: 2}"
 STEPS = "steps: must be a whole number of at least 1, or a list with one for each octave, not "
 SIZE = "size: must be a short side in pixels, or [width, height], not "
-CHANNELS = "objective: the channels of 'a' must be numbers of at least 0, one or more"
+CHANNELS = "objective: the channels of 'a' must be one or more numbers of at least 0"
 WEIGHT = "objective: the weight of 'a' must be a finite number, not "
 MISTAKES = [
     ({"octaves": 0}, "octaves: must be at least 1, not 0"),
@@ -274,7 +274,7 @@ MISTAKES = [
     ({"weights": 3}, "weights: must be text, not 3"),
     (
         {"backbone": "my.keras", "weights": "imagenet"},
-        "weights: my.keras brings its own: leave them out",
+        "weights: my.keras contains its own weights: leave this out",
     ),
     ({"steps": 0}, STEPS + "0"),
     ({"steps": "many"}, STEPS + "'many'"),
@@ -282,9 +282,9 @@ MISTAKES = [
     ({"steps": [1, 0, 3]}, STEPS + "[1, 0, 3]"),
     ({"steps": None}, STEPS + "None"),
     ({"steps": {"first": 3}}, STEPS + "{'first': 3}"),
-    ({"steps": [10, 20]}, "steps: 2 numbers for 3 octaves: give one number, or 3"),
-    ({"steps": []}, "steps: 0 numbers for 3 octaves: give one number, or 3"),
-    ({"octaves": 1, "steps": [10, 20]}, "steps: 2 numbers for 1 octaves: give one number, or 1"),
+    ({"steps": [10, 20]}, "steps: a list of 2, but octaves is 3: use one number, or a list of 3"),
+    ({"steps": []}, "steps: a list of 0, but octaves is 3: use one number, or a list of 3"),
+    ({"octaves": 1, "steps": [10, 20]}, "steps: a list of 2, but octaves is 1: use one number, or a list of 1"),
     ({"size": 0}, SIZE + "0"),
     ({"size": [300]}, SIZE + "[300]"),
     ({"size": [300, 200, 3]}, SIZE + "[300, 200, 3]"),

@@ -1,4 +1,4 @@
-"""The `raydream` command: what it offers, each group of commands in a module of its own."""
+"""The `raydream` command. Each group of its commands is in its own module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ app = typer.Typer(
     add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Turn photographs into Deep Dreams: single ones with `dream`, whole folders with `dataset`.",
+    help="Turn photographs into Deep Dreams: single photographs with `dream`, whole folders with `dataset`.",
 )
 
 

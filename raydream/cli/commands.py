@@ -22,7 +22,7 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs a command line and exits with its status; an error is one line on stderr.
 
-    Status 2 is only for what was typed; what could not be done is status 1.
+    The status is 2 for wrong usage, and 1 if the work failed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names may hold bytes that are not UTF-8
@@ -31,7 +31,7 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
             status = app(args=arguments, prog_name=name, standalone_mode=False)
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output has closed it. Python flushes the rest as it exits: that must not fail again.
+        # The reader of stdout has closed it. Python flushes the rest when it exits, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED
     except (UsageError, typer.TyperException) as error:
@@ -44,17 +44,17 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
 
 
 def _fail(name: str, message: str, status: int) -> int:
-    """Prints a message, in one line, as the command's; returns the status."""
-    if message:  # there is none after the help that a command without arguments prints
+    """Prints an error message of the command in one line; returns the status."""
+    if message:  # it is empty if a command without arguments has printed its help
         print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
     return status
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Lets SIGTERM, like SIGINT, raise KeyboardInterrupt; at the end both mean what they meant before.
+    """A context in which SIGTERM, like SIGINT, raises KeyboardInterrupt; the old handlers are restored at its end.
 
-    A signal that is ignored stays so. Only the main thread may set handlers; in another this does nothing.
+    Ignored signals stay ignored. Only the main thread can set handlers; in other threads this does nothing.
     """
     signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {which: signal.getsignal(which) for which in signals}
@@ -72,14 +72,14 @@ def _interrupt(*_: object) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, and with which file: `No space left on device: dreams/data/00000.parquet`."""
+    """The reason of an error, and its file: `No space left on device: dreams/data/00000.parquet`."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error) or type(error).__name__
 
 
 def changes(assignments: Sequence[str]) -> dict[str, Any]:
-    """`key=value` strings of `--set` as recipe values; the value is YAML."""
+    """The recipe values in `key=value` strings of `--set`; the value is YAML."""
     values = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
@@ -93,10 +93,10 @@ def changes(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def options_from(context: typer.Context, file: str | None) -> str | None:
-    """Takes defaults of a command's options from a YAML file; the callback of an eager `--config` option.
+    """Reads defaults of a command's options from a YAML file; the callback of the eager `--config` option.
 
     Raises:
-        UsageError: the file does not exist, is not YAML, or names no option of the command.
+        UsageError: the file does not exist, is not YAML, or has an unknown option.
     """
     if file is None:
         return None

@@ -9,7 +9,7 @@ import typer
 
 
 def inspect(output: Annotated[str, typer.Argument(help="Folder or URL of a data set.")]) -> None:
-    """Say what a data set holds, how far it is, and what failed."""
+    """Show the contents, the progress and the failures of a data set."""
     from collections import Counter
 
     from raydream.data.marks import marked, read_marks
@@ -31,9 +31,9 @@ def inspect(output: Annotated[str, typer.Argument(help="Folder or URL of a data 
 
 def gallery(
     output: Annotated[str, typer.Argument(help="Folder or URL of a data set.")],
-    rows: Annotated[int, typer.Option(min=1, help="Most dreams to show, evenly spread.")] = 500,
+    rows: Annotated[int, typer.Option(min=1, help="Maximum number of dreams, evenly spread.")] = 500,
 ) -> None:
-    """Write the gallery page of a data set, finished or not, again."""
+    """Write the gallery page of a data set again, finished or not."""
     from raydream.data.plan import stored_plan
     from raydream.data.storage import Folder
     from raydream.pages import exhibits

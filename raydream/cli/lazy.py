@@ -1,4 +1,4 @@
-"""Commands that run the jobs. A job's module is imported when its command is used, so that `--help` stays fast."""
+"""Commands that run the jobs. A job's module is imported only when its command is used: `--help` stays fast."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raydream.cli import options
 
 @dataclass(frozen=True)
 class Job:
-    """A job on the command line: its module has a function `main` and, by the name `options`, a dataclass for it."""
+    """A job on the command line: its module has a function `main`; `options` names its dataclass of options."""
 
     module: str
     options: str
@@ -26,41 +26,41 @@ JOBS = {
     "dataset": Job(
         "raydream.jobs.dream_dataset",
         "Job",
-        "Dream a folder of photographs into a data set. The same command goes on where it stopped.",
+        "Dream a folder of photographs into a data set. The same command continues where it stopped.",
         "photographs dreams --recipe classic",
     ),
     "compress": Job(
         "raydream.jobs.compress_backbone",
         "Compression",
-        "Compress a trained network into a few megabytes for dreaming. The same command goes on where it stopped.",
+        "Compress a trained network into a few megabytes for dreaming. The same command continues where it stopped.",
         "photographs compressed --through mixed8",
     ),
 }
 
 
 class Group(TyperGroup):
-    """A group that also has the commands of `JOBS`."""
+    """A group of commands that includes those of `JOBS`."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of all commands."""
         return [*super().list_commands(ctx), *JOBS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of this name, a job's without its module."""
+        """The command with this name; for a job, a placeholder without its module."""
         if cmd_name in JOBS:
             return _Placeholder(name=cmd_name, help=JOBS[cmd_name].help)
         return super().get_command(ctx, cmd_name)
 
 
 class _Placeholder(TyperCommand):
-    """Stands for a job's command in lists; the real one is made when it is called."""
+    """Represents a job's command in lists; the real command is created when it is called."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         return _command(str(self.name), JOBS[str(self.name)]).make_context(info_name, args, parent=parent, **extra)
 
 
 def _command(name: str, job: Job) -> Any:
-    """A job's command with its input and output as arguments."""
+    """A job's command, with input and output as arguments."""
     module = import_module(job.module)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     function = options.command(getattr(module, job.options), module.main, positional=("input", "output"))

@@ -1,4 +1,4 @@
-"""Commands about what dreams are made with: layers and recipes."""
+"""Commands about networks and recipes: layers, recipes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def layers(
         str, typer.Argument(help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file.")
     ],
     weights: Annotated[
-        str | None, typer.Option(help="compact, imagenet or a weights file. Default: as in a recipe.")
+        str | None, typer.Option(help="compact, imagenet or a weights file. Default: as in recipes.")
     ] = None,
 ) -> None:
-    """List the layers of a backbone that can be dreamed of."""
+    """List the layers of a backbone that an objective can name."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -1,11 +1,11 @@
-"""Options of a command line from the fields of a frozen dataclass: names, types, defaults, ranges and help.
+"""Makes the options of a command line (names, types, defaults, ranges, help) from the fields of a frozen dataclass.
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     input: Annotated[str, typer.Option(help="Folder of photographs.")]
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N images.")] = None
 
-app.command()(options.command(Job, main))   # `main` is called with a function that makes the `Job`
+app.command()(options.command(Job, main))   # `main` gets a function that makes the `Job`
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ Config = Annotated[
         is_eager=True,
         callback=commands.options_from,
         metavar="FILE",
-        help="YAML file of these options; the command line comes before it.",
+        help="YAML file with these options. The command line overrides it.",
     ),
 ]
 
 
 def command(kind: type, work: Callable[..., int], positional: Sequence[str] = ()) -> Callable[..., int]:
-    """A function for Typer whose options are the fields of a dataclass, and the further parameters of `work`.
+    """A function for Typer whose options are the fields of a dataclass and the other parameters of `work`.
 
     Args:
-        kind: a dataclass. Fields annotated with a `typer.Option` are options; its module must not postpone the
-            evaluation of annotations. A tuple is given as values with commas between them.
-        work: called with a function that makes a `kind` (its own parameters are the fields that are no options), then
-            with the values of its other parameters, which are declared as Typer wants them. Its docstring is the help.
-        positional: fields that are arguments, in this order, and not options.
+        kind: a dataclass. Fields annotated with a `typer.Option` become options. Its module must not postpone the
+            evaluation of annotations. On the command line, a tuple is values separated by commas.
+        work: the command. Its first argument is a function that makes a `kind` (its parameters are the fields that are
+            not options). Its other parameters are options, declared for Typer. Its docstring is the help.
+        positional: fields that become arguments, in this order, instead of options.
 
     Returns:
-        The function; it has a `--config FILE` option, too.
+        The function; it also has the option `--config FILE`.
     """
     options = {field.name: field for field in fields(kind) if get_origin(field.type) is Annotated}
     _, *further = inspect.signature(work, eval_str=True).parameters.values()
@@ -65,11 +65,11 @@ def command(kind: type, work: Callable[..., int], positional: Sequence[str] = ()
 
 
 def _parameter(field: Field[Any], positional: bool) -> inspect.Parameter:
-    """The parameter that Typer makes an option or an argument of."""
+    """The parameter from which Typer makes an option or an argument."""
     kind, option = get_args(field.type)
     default = inspect.Parameter.empty if field.default is MISSING else field.default
     if get_origin(kind) is tuple:
-        # Typer's own tuples take their values as several words, and of one length only.
+        # Typer's own tuples have a fixed length, and are given as several words.
         option = copy(option)
         option.parser = partial(_values, kind)
         kind, default = str, inspect.Parameter.empty if default is inspect.Parameter.empty else None
@@ -80,10 +80,10 @@ def _parameter(field: Field[Any], positional: bool) -> inspect.Parameter:
 
 
 def _values(kind: GenericAlias, given: str | int | float) -> tuple[Any, ...]:
-    """`1,8` as a tuple of the kind's values; where it wants several, a single value stands for all of them.
+    """Parses `1,8` as a tuple of type `kind`. If `kind` has several values, one given value is used for all of them.
 
     Raises:
-        typer.BadParameter: another number of values, or one of another type.
+        typer.BadParameter: wrong number or type of values.
     """
     wanted = get_args(kind)
     text = str(given)  # a file of options may hold a number

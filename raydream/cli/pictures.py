@@ -15,7 +15,7 @@ from raydream.errors import UsageError
 if TYPE_CHECKING:
     from raydream.api import Dream
 
-_PAINTED = (683, 512)  # pixels: the short side that the presets dream at
+_PAINTED = (683, 512)  # pixels; most presets use the same short side
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the file that -o names.")]
@@ -38,9 +38,9 @@ def dream(
     set: Set = None,
     force: Force = False,
 ) -> int:
-    """Dream photographs. In a folder, a new dream never replaces an older one: it gets a number.
+    """Dream photographs. If -o is a folder, a new dream never replaces an old one: it gets a number.
 
-    A broken photograph is reported and the others are dreamed all the same (exit status 1).
+    A broken photograph is reported, and the others are still dreamed (exit status 1).
     """
     from raydream import api, runtime
     from raydream.data import storage
@@ -48,7 +48,7 @@ def dream(
 
     targets = _targets(images, output, force)
     asked = Recipe.load(recipe, commands.changes(set or []))
-    # A single photograph that cannot be read shows before the network is loaded.
+    # A single photograph is read before the network is loaded, so that an error is shown at once.
     read = {images[0]: storage.read(images[0], what="image")} if len(targets) == 1 else {}
     resolved, backbone = api.loaded(asked)
     if asked.precision is None:
@@ -67,20 +67,20 @@ def dream(
 
 
 def _targets(images: list[str], output: str, force: bool) -> dict[str, str]:
-    """Photograph -> the picture to write, which is never a photograph, nor a picture that is there already."""
+    """Photograph -> the picture to write, which is never the photograph or, without --force, an existing file."""
     for image in images:
         if "://" not in image and Path(image).is_dir():
             raise UsageError(f"{image} is a folder: use `raydream dataset {image} OUT`")
     if _is_folder(output):
         return _numbered(images, output)
     if len(images) > 1:
-        raise UsageError(f"-o {output} is one picture for {len(images)} images: name a folder")
+        raise UsageError(f"-o {output} is one picture, but there are {len(images)} images: use a folder")
     _check_file(output, images[0], force)
     return {images[0]: output}
 
 
 def _check_file(output: str, image: str, force: bool, what: str = "photograph") -> None:
-    """UsageError if -o cannot be written, or only with --force."""
+    """Raises a `UsageError` if -o cannot be written, or needs --force."""
     from raydream import api
     from raydream.data import storage
 
@@ -89,7 +89,7 @@ def _check_file(output: str, image: str, force: bool, what: str = "photograph") 
         raise UsageError(f"-o {output} is the {what} itself")
     storage.check_writable(output)
     if not force and storage.exists(output):
-        raise UsageError(f"-o {output} exists: give another name, or --force to overwrite it")
+        raise UsageError(f"-o {output} exists: use another name, or --force to overwrite it")
 
 
 def _is_folder(output: str) -> bool:
@@ -97,7 +97,7 @@ def _is_folder(output: str) -> bool:
 
 
 def _numbered(images: list[str], folder: str) -> dict[str, str]:
-    """Photograph -> the first free one of `cat-dream.png`, `cat-dream-2.png`... in the folder."""
+    """Photograph -> the first unused name of `cat-dream.png`, `cat-dream-2.png`, ... in the folder."""
     from raydream.data import storage
 
     storage.check_writable(storage.join(folder, "x.png"))
@@ -114,16 +114,16 @@ def _numbered(images: list[str], folder: str) -> dict[str, str]:
 def replay(
     image: Annotated[str, typer.Argument(help="A dream made by raydream.")],
     source: Annotated[
-        str | None, typer.Option(help="Its photograph, or the folder it is in. Default: beside the dream.")
+        str | None, typer.Option(help="Its photograph, or the folder of it. Default: the dream's folder.")
     ] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="Write the picture here.")] = None,
     set: Set = None,
     force: Force = False,
 ) -> int:
-    """Make a dream again from what is inside it and its photograph, and compare (exit status 1 if it differs).
+    """Make a dream again from its metadata and its photograph, and compare the two (exit status 1 if they differ).
 
-    A network that the picture names by a path or URL is only used if it is on this machine already and has the digest
-    that the picture states; else name it with --set backbone=...
+    If the dream was made with a network from a path or URL, a file with the same digest must be on this machine.
+    Otherwise use --set backbone=...
     """
     from dataclasses import replace
 
@@ -143,7 +143,7 @@ def replay(
     resolved, backbone = api.loaded(provenance.checked_recipe(inside, changes, image))
     seed = resolved.seed_of(inside["id"]) if changes else inside["seed"]
     dream = api.dreamed(photograph, resolved, backbone, seed=seed)
-    # A copy of the network may have been used: the picture keeps the name that it was given.
+    # The network may come from a copy; the metadata keep its original name.
     named = Recipe.parse(inside["recipe"], changes)
     dream = replace(dream, recipe=resolved.changed(backbone=named.backbone, weights=named.weights))
     if output:
@@ -152,13 +152,13 @@ def replay(
 
 
 def _compared(data: bytes, before: Any, dream: Dream) -> int:
-    """Says how a dream differs from the picture in `data`, whose pixels are `before`; returns the exit status."""
+    """Prints how a dream differs from the picture in `data`, whose pixels are `before`; returns the exit status."""
     import numpy as np
 
     from raydream import api
     from raydream.data import codec
 
-    # What a JPEG or WebP loses, the other must have lost too.
+    # JPEG and WebP are lossy: encode the new dream in the same format before comparing.
     format: Any = "png" if data.startswith(b"\x89PNG") else "webp" if data[8:12] == b"WEBP" else "jpeg"
     again = codec.to_uint8(api.from_bytes(codec.encode(dream.array, format, dream.metadata), dream.id).image)
     pixels = codec.to_uint8(before)
@@ -172,10 +172,10 @@ def _compared(data: bytes, before: Any, dream: Dream) -> int:
 
 def scenery(
     output: Annotated[str, typer.Argument(help="Folder for the pictures.")],
-    count: Annotated[int, typer.Option(min=1, help="How many.")] = 12,
+    count: Annotated[int, typer.Option(min=1, help="Number of pictures.")] = 12,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other pictures.")] = 0,
 ) -> None:
-    """Paint skies and landscapes to dream on, in class folders; no photographs needed."""
+    """Paint skies and landscapes in class folders, as input for dreams without photographs."""
     from raydream.data import codec, scenery, storage
 
     folder = storage.Folder(output)

@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, now and then a plain line elsewhere. All of it goes to stderr."""
+"""Shows progress on stderr: as a bar on a terminal, otherwise as a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BAR_WIDTH = 24  # characters
 
 
 def duration(seconds: float) -> str:
-    """Seconds as `40 s`, `12 min` or `3 h 20 min`."""
+    """Formats seconds as `40 s`, `12 min` or `3 h 20 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -26,14 +26,14 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Counts units of work; shows how many are done, how fast, how much time is left, and how many failed.
+    """Counts units of work; shows how many are done, the speed, the time left, and how many failed.
 
-    Before the first unit is done it shows the phase: what is waited for.
+    Before the first unit is done, it shows the current phase.
 
     Args:
-        total: units in all.
-        unit: their name in the plural, which ends in `s`.
-        clock: seconds; for tests.
+        total: total number of units.
+        unit: name of the units, in the plural; it must end in `s`.
+        clock: returns seconds; for tests.
     """
 
     def __init__(self, total: int, unit: str = "images", clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,7 +47,7 @@ class Progress:
         self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def phase(self, text: str) -> None:
-        """Shows what is waited for, such as `starting Ray`."""
+        """Shows the current phase, such as `starting Ray`."""
         self._phase = text
         if self._terminal:
             self._show()
@@ -55,19 +55,19 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
 
     def advance(self, done: int, failures: int = 0) -> None:
-        """Adds units that are done, and how many of them failed."""
+        """Adds `done` finished units, of which `failures` failed."""
         self.done += done
         self.failures += failures
         self._phase = ""
         now = self._clock()
-        # The first result includes the start-up; speed is measured from there.
+        # The first result includes the start-up time, so the speed is measured from then on.
         self._first = self._first or (now, self.done)
         if self._terminal:
             self._show()
         elif now - self._printed >= _PERIOD or self.done == self.total:
             self._print()
         elif not self._timer:
-            # The next result may be long in coming: this one is printed when its time has come.
+            # The next result may take long: a timer prints this one.
             self._timer = threading.Timer(_PERIOD - (now - self._printed), self._print)
             self._timer.daemon = True
             self._timer.start()
@@ -77,7 +77,7 @@ class Progress:
         parts = [f"{self.done:,} of {self._units(self.total)}"]
         since, before = self._first or (0.0, self.done)
         elapsed = self._clock() - since
-        if self.done > before and elapsed >= 1.0:  # below that it is chance
+        if self.done > before and elapsed >= 1.0:  # a rate over less time is not reliable
             rate = (self.done - before) / elapsed
             parts.append(f"{rate:.3g} {self.unit}/s")
             if self.done < self.total:
@@ -87,7 +87,7 @@ class Progress:
         return ", ".join(parts)
 
     def close(self) -> None:
-        """Leaves the last state of the bar on the terminal; nothing more is shown."""
+        """Stops the display; the last state of the bar stays on the terminal."""
         self._cancel()
         if self._bar:
             self._bar.stop()
@@ -115,7 +115,7 @@ class Progress:
         self._bar.update(self._bar.task_ids[0], completed=self.done, total=total, refresh=True)
 
     def text(self) -> str:
-        """What stands beside the bar: the phase, or else the state."""
+        """The text beside the bar: the phase, or else the state."""
         return self._phase or self.line()
 
 
@@ -134,8 +134,8 @@ def _bar(progress: Progress) -> Bar:
 
 
 def _own_stderr() -> TextIO:
-    """A copy of stderr that still shows while that of libraries is silenced (`runtime.quiet`)."""
+    """A copy of stderr that still works while the output of libraries is dropped (`runtime.quiet`)."""
     try:
         return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace")
-    except io.UnsupportedOperation:  # no file, as in a notebook
+    except io.UnsupportedOperation:  # stderr is not a file, as in a notebook
         return sys.stderr

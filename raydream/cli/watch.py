@@ -1,4 +1,4 @@
-"""Watching one dream as it is made: a bar on a terminal, one moving line in a notebook, plain lines elsewhere."""
+"""Shows the progress of one dream: a bar on a terminal, a moving line in a notebook, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _PLAIN_EVERY = 10.0  # seconds
 
 class _Display(Protocol):
     def show(self, text: str, share: float) -> None:
-        """Shows how far the dream is: `share` of its work, from 0 to 1."""
+        """Shows the progress; `share` is the finished part of the work, from 0 to 1."""
 
 
 @contextlib.contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Says on stderr that a network is being loaded; on a terminal the line goes away when that is done."""
+    """Prints on stderr that a network is being loaded; on a terminal, the line is removed afterwards."""
     if not sys.stderr.isatty():
         print(f"loading {name}", file=sys.stderr, flush=True)
         yield
@@ -41,9 +41,9 @@ def watch(steps: Iterable[Step], work: int, title: str) -> Step:
     """Runs a dream to its end and shows its progress; returns the last step.
 
     Args:
-        steps: of `engine.dream_steps`, at least one.
-        work: the pixels of all steps together.
-        title: what is dreamed.
+        steps: the iterator of `engine.dream_steps`; it has at least one step.
+        work: total number of pixels over all steps.
+        title: name of the photograph.
     """
     step, done = None, 0
     with _display(title) as display:
@@ -93,7 +93,7 @@ class _Bar:
 
 
 class _MovingLine:
-    """A line that is written over and over, and removed at the end, as notebooks can show it."""
+    """A line that is overwritten, and removed at the end; notebooks can show this."""
 
     def __init__(self) -> None:
         self._width = 0
@@ -112,7 +112,7 @@ class _MovingLine:
 
 
 class _PlainLines:
-    """A line now and then, for logs; none for a dream that is soon done."""
+    """A line every ten seconds, for logs; none for a short dream."""
 
     def __init__(self) -> None:
         self._began = self._said = time.monotonic()

@@ -1,7 +1,7 @@
 """The dream loop: gradient ascent of an objective over the octaves of an image.
 
-`dream_steps` is an iterator of `Step` events; progress bars, animations and early stopping read it, and `dream`
-returns its last images. The engine prints nothing and writes nothing.
+`dream_steps` is an iterator of `Step` events, for progress bars, animations and early stopping. `dream` returns the
+images of the last step. The engine prints nothing and writes nothing.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Step:
     """One update of a whole octave.
 
     Attributes:
-        octave, octaves: which octave, from 0 (the smallest), of how many.
-        step, steps: which step of this octave, from 0, of how many.
+        octave, octaves: number of the octave, from 0 (the smallest), and total number of octaves.
+        step, steps: number of the step in this octave, from 0, and total number of steps in this octave.
         size: (height, width) of the octave in pixels.
     """
 
@@ -63,9 +63,9 @@ class Step:
 
 
 def dream(images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int]) -> Images:
-    """Dreams a batch of images: arguments as `dream_steps`; returns the dreams, of the shape of `images`."""
+    """Dreams a batch of images; arguments as for `dream_steps`. Returns the dreams, with the shape of `images`."""
     steps = dream_steps(images, recipe, backbone, seeds)
-    del images  # see `memory`: saves a copy of a large image, if the caller keeps no reference either
+    del images  # see `memory`: saves a copy of a large image if the caller has no reference to it
     (last,) = deque(steps, maxlen=1)
     return last.images
 
@@ -74,17 +74,17 @@ def dream_steps(images: Images, recipe: Recipe, backbone: Backbone, seeds: Seque
     """Dreams a batch of images, step by step.
 
     Args:
-        images: (batch, height, width, 3) in [-1, 1]. Each image has its own seed, roll and gradient normalisation, so
-            that a batch is only a faster way to do the same work.
-        recipe: what to do.
-        backbone: loaded for the recipe's layers.
+        images: (batch, height, width, 3) in [-1, 1]. Each image has its own seed, roll and gradient normalisation; a
+            batch only makes the same work faster.
+        recipe: the recipe to follow.
+        backbone: a backbone that was loaded with the recipe's layers.
         seeds: one per image; the same seed gives the same dream.
 
     Returns:
-        An iterator of `Step` events, one per update; the work is done as it is read.
+        An iterator of `Step` events, one per update. Reading it does the work.
 
     Raises:
-        UsageError: the images are not such an array, or are too small for the backbone.
+        UsageError: the shape, type or range of the images is wrong, or they are too small for the backbone.
     """
     _check(images, seeds)
     sizes = usable_sizes(images.shape[1], images.shape[2], recipe, backbone)
@@ -110,17 +110,17 @@ def _steps(
 def _ascend(
     images: Tensor, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]], progress: float
 ) -> tuple[Tensor, Tensor]:
-    """The images after one step, and their objective before it; `progress` is (step + 1) / steps of the octave."""
+    """The images after one step, and their objective before it; `progress` is (step + 1) / steps in the octave."""
     gradient, objective = gradients.gradient_of(images, recipe, backbone, shifts)
     ascend = update(recipe.step_rule, recipe.smoothing, recipe.chroma, backbone.dtype)
     return ascend(images, gradient, recipe.step_size, progress), objective
 
 
 def usable_sizes(height: int, width: int, recipe: Recipe, backbone: Backbone) -> list[Size]:
-    """Sizes of the recipe's octaves, without those so small that a layer has no position left.
+    """Sizes of the recipe's octaves, without those that are too small: a layer would have no position.
 
     Raises:
-        UsageError: not even the full size is large enough.
+        UsageError: even the full size is too small.
     """
     sizes = pyramid.sizes(height, width, recipe.octaves, recipe.octave_scale)
     usable = [s for s in sizes if all(min(a.positions(n)) for a, n in zip(backbone.axes, s, strict=True))]
@@ -128,13 +128,13 @@ def usable_sizes(height: int, width: int, recipe: Recipe, backbone: Backbone) ->
         least = next(n for n in range(1, 4096) if all(min(axis.positions(n)) for axis in backbone.axes))
         raise UsageError(
             f"image of {width}x{height} pixels is too small for {backbone.name}: "
-            f"these layers need at least {least} pixels a side"
+            f"these layers need at least {least} pixels per side"
         )
     return usable
 
 
 def measure(images: Images, recipe: Recipe, backbone: Backbone) -> NDArray[np.float64]:
-    """Objective of each image (batch, height, width, 3) in [-1, 1] as it is, without rolling: shape (batch,).
+    """Objective of each image (batch, height, width, 3) in [-1, 1], without rolling: shape (batch,).
 
     Raises:
         UsageError: the images are too small for the backbone.
@@ -149,4 +149,4 @@ def _check(images: Images, seeds: Sequence[int]) -> None:
     if not np.issubdtype(images.dtype, np.floating) or not (images.min() >= -1.000001 and images.max() <= 1.000001):
         raise UsageError("images must be floating point in [-1, 1]: see codec.decode and codec.from_uint8")
     if len(seeds) != len(images):
-        raise UsageError(f"{len(images)} images need as many seeds, not {len(seeds)}")
+        raise UsageError(f"{len(images)} images need {len(images)} seeds, not {len(seeds)}")

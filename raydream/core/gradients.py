@@ -1,4 +1,4 @@
-"""The objective and its gradient at the pixels, tile by tile; the only gradient tape of the dreams."""
+"""The objective and its gradient with respect to the pixels, tile by tile. Dreams use no other gradient tape."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from raydream.types import Images, Tensor
 
 
 class Traced(NamedTuple):
-    """Functions of (tile, crops, totals), each with one trace for all sizes and batches.
+    """Functions of (tile, crops, totals). One trace of each works for all image and batch sizes.
 
-    `crops` are the positions of each layer that count (see `tiles.Tile.crops`), `totals` their numbers over the whole
-    octave. `value` gives the tile's share of the objective, `gradient` its gradient at the tile's pixels and the share.
+    `crops` are the positions of each layer that count (see `tiles.Tile.crops`), and `totals` is the number of such
+    positions over the whole octave. `value` returns the tile's share of the objective. `gradient` returns the gradient
+    of this share with respect to the tile's pixels, and the share.
     """
 
     value: Callable[..., Tensor]
@@ -31,7 +32,7 @@ class Traced(NamedTuple):
 
 @lru_cache(maxsize=8)
 def traced(backbone: Backbone, objective: Objective) -> Traced:
-    """The objective over a backbone as traced functions of one tile."""
+    """The objective on a backbone, as traced functions of one tile."""
     import tensorflow as tf
 
     order = [backbone.layers.index(layer) for layer in objective.layers]
@@ -61,9 +62,9 @@ def traced(backbone: Backbone, objective: Objective) -> Traced:
 def gradient_of(
     images: Tensor, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]]
 ) -> tuple[Tensor, Tensor]:
-    """The objective's gradient at images (batch, height, width, 3), of the same shape, and its value (batch,).
+    """The gradient of the objective with respect to images (batch, height, width, 3), and its value (batch,).
 
-    Each image is rolled by its shift (rows, columns) before it is cut into tiles, and its gradient is rolled back.
+    Each image is rolled by its shift (rows, columns) before it is cut into tiles. Its gradient is rolled back.
     """
     gradient, value = _of_rolled(images, recipe, backbone, shifts)
     return tiles.roll(gradient, [(-rows, -columns) for rows, columns in shifts]), value
@@ -72,7 +73,7 @@ def gradient_of(
 def _of_rolled(
     images: Tensor, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]]
 ) -> tuple[Tensor, Tensor]:
-    """As `gradient_of`, but the gradient stays rolled."""
+    """Like `gradient_of`, but the gradient is not rolled back."""
     gradient_at = traced(backbone, recipe.objective).gradient
     parts, totals = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
     if len(parts) == 1:
@@ -88,7 +89,7 @@ def _summed(
     gradient_at: Callable[..., tuple[Tensor, Tensor]],
 ) -> tuple[Images, Tensor]:
     """The gradients of all tiles, each added at its window, and the sum of their shares of the objective."""
-    # A NumPy array: a tf.Variable is copied as a whole to read a slice of it or to add to one.
+    # A NumPy array, since TensorFlow copies a whole tf.Variable to read a slice or to add to it.
     whole = np.zeros(images.shape, images.dtype.as_numpy_dtype)
     shares = []
     for tile in parts:
@@ -99,7 +100,7 @@ def _summed(
 
 
 def value_of(images: Images, recipe: Recipe, backbone: Backbone) -> NDArray[np.float64]:
-    """The objective of each image (batch, height, width, 3) as it is, without rolling: (batch,)."""
+    """The objective of each image (batch, height, width, 3), without rolling: (batch,)."""
     import tensorflow as tf
 
     value_at = traced(backbone, recipe.objective).value

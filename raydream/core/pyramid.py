@@ -1,4 +1,4 @@
-"""The image pyramid: sizes of the octaves, resizing, and what one octave carries over to the next."""
+"""The image pyramid: sizes of the octaves, resizing, and the start image of each octave."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from raydream.types import Carry, Size, Tensor
 
 
 def sizes(height: int, width: int, octaves: int, octave_scale: float) -> list[Size]:
-    """(height, width) of each octave, smallest first; each is `octave_scale` times the one before, the last full."""
+    """(height, width) of each octave, from the smallest to full size; each is `octave_scale` times the last one."""
     ratios = [octave_scale ** -(octaves - 1 - i) for i in range(octaves)]
     return [(max(1, round(height * r)), max(1, round(width * r))) for r in ratios]
 
 
 def resize(images: Tensor, size: Size) -> Tensor:
-    """Resizes (batch, height, width, 3) in float: Lanczos when it shrinks (antialiased), bicubic when it grows.
+    """Resizes (batch, height, width, 3) in float: antialiased Lanczos to shrink, bicubic to enlarge.
 
-    Both overshoot the range a little at edges; `start` clips.
+    Both can exceed the range a little at edges; `start` clips.
     """
     import tensorflow as tf
 
@@ -35,11 +35,11 @@ def start(source: Tensor, size: Size, dream: Tensor | None, carry: Carry, blend:
 
     Args:
         source: the photographs at full size (batch, height, width, 3), in [-1, 1].
-        size: of the octave that starts.
-        dream: the result of the octave before; None for the first.
-        carry: `blend`: `blend * source + (1 - blend) * enlarged dream` (the seed project's); `detail`: the enlarged
-            dream plus the detail that the source loses at the dream's size (Mordvintsev et al., 2015).
-        blend: the source's share, for `blend`.
+        size: (height, width) of the octave.
+        dream: result of the previous octave; None for the first octave.
+        carry: `blend` is `blend * source + (1 - blend) * enlarged dream` (as in the seed project); `detail` is the
+            enlarged dream plus the detail that the source loses at the dream's size (Mordvintsev et al., 2015).
+        blend: share of the source, for `blend`.
     """
     import tensorflow as tf
 
@@ -55,7 +55,7 @@ def start(source: Tensor, size: Size, dream: Tensor | None, carry: Carry, blend:
 
 @lru_cache(maxsize=8)
 def _mix(blend: float | None, dtype: Any) -> Callable[[Tensor, Tensor, Size], Tensor]:
-    """A traced function that enlarges a dream and mixes it with the source, or adds it where `blend` is None.
+    """A traced function that enlarges a dream and mixes it with the source, or adds it if `blend` is None.
 
     Inside a traced function TensorFlow works in place, which saves copies of a large image.
     """

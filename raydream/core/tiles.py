@@ -1,10 +1,10 @@
 """Cuts an octave into tiles: the parts that go through the network at once.
 
-Two ways. `roll`: the image is rolled by a random shift before each step and cut into equal tiles, so that their
-borders fall elsewhere every time and leave no seams. `exact`: each tile is read with a halo as wide as the network's
-receptive field, and only the positions that belong to the tile count, which gives the untiled gradient.
+There are two ways. `roll`: before each step, the image is rolled by a random shift and cut into equal tiles. The
+borders are at other places in each step, so there are no seams. `exact`: each tile is read with a halo as wide as the
+network's receptive field, and only the positions of the tile itself count, as in the gradient of the untiled image.
 
-Either way the objective is a mean over the positions of all tiles, so the gradient at a pixel does not depend on the
+In both ways, the objective is a mean over the positions of all tiles, so the gradient at a pixel does not depend on the
 size of its tile.
 """
 
@@ -20,7 +20,7 @@ from raydream.types import Tensor, Tiling
 
 
 class HasAxes(Protocol):
-    """What tiles need of a backbone: its geometry along rows and columns."""
+    """What tiles need from a backbone: its geometry along rows and columns."""
 
     @property
     def axes(self) -> tuple[Axis, Axis]: ...
@@ -28,7 +28,7 @@ class HasAxes(Protocol):
 
 @dataclass(frozen=True)
 class Span:
-    """A tile along one axis: the pixels it reads, and for each layer the range of its positions that count."""
+    """A tile along one axis: the pixels that it reads, and the range of positions that count in each layer."""
 
     start: int
     stop: int
@@ -50,16 +50,16 @@ class Tile:
 
     @property
     def crops(self) -> list[list[int]]:
-        """For each layer the positions that count: [top, bottom, left, right]."""
+        """The positions that count in each layer: [top, bottom, left, right]."""
         return [[*r, *c] for r, c in zip(self.rows.positions, self.columns.positions, strict=True)]
 
 
 def plan(height: int, width: int, tile: int, tiling: Tiling, backbone: HasAxes) -> tuple[list[Tile], list[int]]:
-    """Tiles of an octave, and the number of positions that count for each layer, over all tiles.
+    """The tiles of an octave, and for each layer the number of positions that count in all tiles.
 
     Args:
         height, width: size of the octave in pixels.
-        tile: most pixels a side of a tile (without its halo, for `exact`).
+        tile: maximum side of a tile in pixels (for `exact`, without its halo).
         tiling: `roll` or `exact`.
         backbone: the network that the tiles go through.
     """
@@ -70,12 +70,12 @@ def plan(height: int, width: int, tile: int, tiling: Tiling, backbone: HasAxes) 
 
 
 def _counts(spans: Sequence[Span]) -> list[int]:
-    """For each layer the positions that count, summed over the spans."""
+    """For each layer, the number of positions that count in all spans."""
     return [sum(stop - start for start, stop in layer) for layer in zip(*(s.positions for s in spans), strict=True)]
 
 
 def _cuts(size: int, most: int, multiple: int = 1) -> list[int]:
-    """Borders 0 .. size of spans of at most `most` pixels, of equal size to within one `multiple`: no slivers."""
+    """Borders of spans of at most `most` pixels, from 0 to size. Sizes differ by at most one `multiple`: no slivers."""
     units = -(-size // multiple)
     spans = -(-units // (most // multiple))
     return [*(units * i // spans * multiple for i in range(spans)), size]
@@ -83,7 +83,7 @@ def _cuts(size: int, most: int, multiple: int = 1) -> list[int]:
 
 def _equal(size: int, tile: int, axis: Axis) -> list[Span]:
     cuts = _cuts(size, tile)
-    # In a span that is too small for a layer to have any position, the gradient would be NaN: take larger spans.
+    # If a span is so small that a layer has no position, the gradient would be NaN: use larger spans then.
     # The first span is the smallest.
     while len(cuts) > 2 and not all(axis.positions(cuts[1])):
         cuts = _cuts(size, -(-size // (len(cuts) - 2)))
@@ -96,7 +96,7 @@ def _exact(size: int, tile: int, axis: Axis) -> list[Span]:
 
 
 def _with_halo(start: int, stop: int, size: int, axis: Axis) -> Span:
-    """The span whose own pixels are start .. stop, with all pixels that its own positions see."""
+    """The span with its own pixels start .. stop, and a halo of all pixels that its own positions depend on."""
     fields, totals = axis.fields(), axis.positions(size)
     own = [
         (min(start // field.stride, total), total if stop == size else min(stop // field.stride, total))
@@ -104,8 +104,8 @@ def _with_halo(start: int, stop: int, size: int, axis: Axis) -> Span:
     ]
     first = min(a * field.stride + field.first for (a, _), field in zip(own, fields, strict=True))
     last = max((b - 1) * field.stride + field.last for (_, b), field in zip(own, fields, strict=True))
-    # The span starts at a multiple of the largest stride, and ends at a distance from the image's end that is one,
-    # so that the strides and the padding of "same" layers fall where they do in the whole image.
+    # The span's start, and its distance from the end of the image, are multiples of the largest stride. So the strides
+    # and the padding of "same" layers are at the same places as in the whole image.
     stride = max(field.stride for field in fields)
     low = max(0, first // stride * stride)
     high = size - max(0, (size - (last + 1)) // stride * stride)

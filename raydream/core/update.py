@@ -1,4 +1,4 @@
-"""The step of gradient ascent: how a gradient becomes an update of the images. All of it works per image."""
+"""The step of gradient ascent: turns a gradient into an update of the images, separately for each image."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from raydream.types import StepRule, Tensor
 def normalize(gradient: Tensor, rule: StepRule) -> Tensor:
     """Divides each gradient (batch, height, width, 3) by its size.
 
-    `std` divides by the standard deviation (the seed project's rule), `mean_abs` by the mean of the absolute values
-    (Mordvintsev et al., 2015). No epsilon is added: the mean objective's gradient shrinks with the image, and an
-    epsilon would make large images dream less. A gradient of zeros stays zeros.
+    `std` divides by the standard deviation (as in the seed project), `mean_abs` by the mean of the absolute values
+    (Mordvintsev et al., 2015). No epsilon is added: the gradient of a mean is smaller for larger images, so an epsilon
+    would weaken their dreams. A gradient of zeros stays zero.
     """
     import tensorflow as tf
 
@@ -27,7 +27,7 @@ def normalize(gradient: Tensor, rule: StepRule) -> Tensor:
 def smooth(gradient: Tensor, sigma: Tensor | float) -> Tensor:
     """Mean of three Gaussian blurs, of sigma / 2, sigma and 2 sigma pixels (Hvass Pedersen, 2016).
 
-    The kernel reaches 3 sigma, where the common version is 9 x 9 and cuts the widest Gaussian off.
+    The kernel extends to 3 sigma. (The common version is 9 x 9, which truncates the widest Gaussian.)
     """
     return (blur(gradient, sigma / 2) + blur(gradient, sigma) + blur(gradient, sigma * 2)) / 3.0
 
@@ -38,7 +38,7 @@ def blur(images: Tensor, sigma: Tensor | float) -> Tensor:
 
     sigma = tf.convert_to_tensor(sigma, images.dtype)
     shape = tf.shape(images)
-    largest = tf.minimum(shape[1], shape[2]) - 1  # that mirrored edges allow
+    largest = tf.minimum(shape[1], shape[2]) - 1  # limit of mirrored edges
     radius = tf.minimum(tf.cast(tf.math.ceil(3.0 * sigma), tf.int32), largest)
     offsets = tf.cast(tf.range(-radius, radius + 1), images.dtype)
     kernel = tf.exp(-0.5 * tf.square(offsets / sigma))
@@ -53,7 +53,7 @@ def blur(images: Tensor, sigma: Tensor | float) -> Tensor:
 
 
 def tint(gradient: Tensor, chroma: float) -> Tensor:
-    """Scales the gradient's colour by `chroma`: 1 keeps it, 0 removes it, so that the image keeps its own colours."""
+    """Scales the colour of the gradient by `chroma`: 1 keeps it; 0 removes it, so the image keeps its own colours."""
     import tensorflow as tf
 
     grey = tf.reduce_mean(gradient, axis=-1, keepdims=True)
@@ -66,8 +66,7 @@ def direction(gradient: Tensor, rule: StepRule, smoothing: float, chroma: float,
     Args:
         gradient: (batch, height, width, 3).
         rule: see `normalize`.
-        smoothing: widest sigma in pixels; the blur grows within an octave as 0.5 + smoothing * progress, sharp
-            first, smooth last; 0 for none.
+        smoothing: blur in pixels; sigma grows within an octave as 0.5 + smoothing * progress; 0 for no blur.
         chroma: see `tint`.
         progress: (step + 1) / steps of the octave.
     """

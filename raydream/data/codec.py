@@ -1,4 +1,4 @@
-"""Image files' bytes to images and back: float32 (height, width, 3), sRGB, range [-1, 1]."""
+"""Decodes image files to arrays and encodes arrays to files: float32 (height, width, 3), sRGB, range [-1, 1]."""
 
 import io
 import json
@@ -14,13 +14,13 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 Format = Literal["png", "jpeg", "webp"]
 
-# Twice Pillow's MAX_IMAGE_PIXELS: the size from which Pillow itself refuses a file as a bomb. It
-# is beyond any camera's, and as float32 (2.1 GB) still fits a machine that can dream.
+# Twice Pillow's MAX_IMAGE_PIXELS: above this size Pillow itself refuses a file as a decompression bomb.
+# No camera makes such an image, and its float32 array (2.1 GB) still fits in memory.
 MAX_PIXELS = 178_956_970
 
-# Only formats of pictures: Pillow's others may start programs (EPS: Ghostscript), match any bytes
-# (TGA), be larger than their header says (ICO), or come out blank when cut short (JPEG 2000).
-# With the first five first, a folder of JPEGs does not import Pillow's other forty plugins.
+# Pillow's other formats are unsafe: they may start programs (EPS: Ghostscript), match any bytes (TGA),
+# be larger than their header says (ICO), or decode to a blank image when truncated (JPEG 2000).
+# The first five are Pillow's preloaded plugins: a folder of JPEGs does not import the other forty.
 _READABLE = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "QOI")
 
 # fmt: off
@@ -30,7 +30,7 @@ IMAGE_ENDINGS = frozenset({
     ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".qoi",
 })
 _SAVE_OPTIONS: dict[Format, dict[str, Any]] = {
-    "png": {"compress_level": 3},  # on photographs 3 times as fast as the default 6, and 4 % larger
+    "png": {"compress_level": 3},  # for photographs: 3 times as fast as the default 6, files 4 % larger
     "jpeg": {"quality": 95, "subsampling": "4:4:4"}, "webp": {"quality": 90},
 }
 _Turn = Image.Transpose
@@ -44,23 +44,24 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
 
 
 class UnreadableImage(ValueError):
-    """Bytes that are not a whole, readable image; the message is one line for people."""
+    """Bytes that are not a complete, readable image. The message is one line."""
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
-    """The picture in an image file's bytes: float32 (height, width, 3), sRGB, range [-1, 1].
+    """Decodes an image file: float32 (height, width, 3), sRGB, range [-1, 1].
 
-    - Upright: the EXIF orientation is applied. Of animations and multi-page files, the first.
-    - sRGB: an RGB, grey or CMYK colour profile is applied, a broken or misplaced one ignored.
-      Pixels whose profile is sRGB, to within two of 255 levels, are left exactly as they are.
-    - Transparency is composited over white, with the sRGB values, as browsers do.
-    - 8 bits a channel are exact. 16-bit grey keeps its precision (white is 65535), but of 16-bit
-      colour or grey with alpha Pillow 13 gives the upper 8 bits only (value // 256).
-    - Float grey: values within 0..1, else within 0..255 or 0..65535, are taken as such;
-      32-bit integer grey as 0..65535; any other range is stretched to black..white.
+    - Orientation: the EXIF orientation is applied.
+    - Animations and multi-page files: the first frame or page is read.
+    - Colour: an RGB, grey or CMYK profile is applied. A broken or unsuitable profile is ignored.
+      If the profile is sRGB (to within two of 255 levels), the pixels are not changed.
+    - Transparency is composited over white, in sRGB values, as browsers do.
+    - 8 bits per channel are exact. 16-bit grey keeps its precision (white is 65535). Pillow 13
+      reads only the upper 8 bits (value // 256) of 16-bit colour and of 16-bit grey with alpha.
+    - Float grey: white is the smallest of 1, 255 and 65535 that no value exceeds. For 32-bit
+      integer grey, white is 65535. Values outside of these ranges are stretched to black..white.
 
-    Raises `UnreadableImage` for all else: empty, not an image, truncated, damaged, or more than
-    `max_pixels` (width * height by the header, before any pixel is decoded).
+    Raises `UnreadableImage` if the bytes are empty, not an image, truncated or damaged, or if the
+    header states more than `max_pixels` (width * height; checked before any pixel is decoded).
     """
     if not data:
         raise UnreadableImage("file is empty")
@@ -68,7 +69,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
 
 
 def from_pil(image: Image.Image) -> NDArray[np.float32]:
-    """A Pillow image as an array; range, colour and errors as `decode`."""
+    """Converts a Pillow image to an array; range, colour and errors are those of `decode`."""
     return _read(image.copy)
 
 
@@ -84,10 +85,10 @@ def _read(opened: Callable[[], Image.Image]) -> NDArray[np.float32]:
 
 
 def fit(image: NDArray[np.float32], size: int | tuple[int, int] | None) -> NDArray[np.float32]:
-    """`image` (height, width, 3), range [-1, 1], resized in float: Lanczos, antialiased, clipped.
+    """Resizes `image` (height, width, 3), range [-1, 1], in float: Lanczos, antialiased, clipped.
 
-    `size` None: unchanged. A number: the short side in pixels, aspect kept. (width, height):
-    exactly that, squashing. Raises ValueError for sizes below 1 and results over `MAX_PIXELS`.
+    `size` is None (no change), the short side in pixels (the aspect ratio is kept), or
+    (width, height) exactly. Raises ValueError for sizes below 1 and results over `MAX_PIXELS`.
     """
     height, width = _checked_size(image)
     if isinstance(size, int):
@@ -98,16 +99,16 @@ def fit(image: NDArray[np.float32], size: int | tuple[int, int] | None) -> NDArr
     if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
         raise ValueError(f"cannot resize {width}x{height} to {size[0]}x{size[1]} pixels")
     resized = np.empty((size[1], size[0], 3), np.float32)
-    for channel in range(3):  # Pillow has no mode of three floats
+    for channel in range(3):  # Pillow has no mode with three float channels
         plane = Image.fromarray(np.ascontiguousarray(image[..., channel], np.float32))
         resized[..., channel] = np.asarray(plane.resize(size, Image.Resampling.LANCZOS))
     return np.clip(resized, -1, 1, out=resized)
 
 
 def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Range [-1, 1] to levels 0..255, any shape: half to even of (x + 1) * 127.5, clipped.
+    """Converts range [-1, 1] to levels 0..255, for any shape: (x + 1) * 127.5, rounded half to even, clipped.
 
-    Raises ValueError if a value is not a number: a dream that diverged must not pass for black.
+    Raises ValueError for NaN, so that a dream that diverged is not written as a black image.
     """
     levels = np.add(image, np.float32(1), dtype=np.float32) * np.float32(127.5)
     if np.isnan(levels).any():
@@ -116,7 +117,7 @@ def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def from_uint8(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Levels 0..255 to range [-1, 1], any shape; `to_uint8` gives exactly the levels back."""
+    """Converts levels 0..255 to range [-1, 1], for any shape; `to_uint8` restores exactly the same levels."""
     image = np.divide(pixels, np.float32(127.5), dtype=np.float32)
     image -= np.float32(1)
     return image
@@ -127,19 +128,19 @@ def encode(
     format: Format = "png",
     metadata: Mapping[str, object] | None = None,
 ) -> bytes:
-    """An image file's bytes, the same ones each time; PNG is lossless once rounded to 8 bits.
+    """Encodes an image; equal arguments give equal bytes. PNG keeps all 8 bits without loss.
 
     `image` is (height, width, 3): float32 in [-1, 1], or uint8. JPEG has quality 95 and 4:4:4,
-    WebP quality 90. `metadata`, a JSON object, goes into the EXIF and comes back from
-    `read_metadata`. Raises ValueError for other shapes and types, NaN, sizes that the format
-    does not have, and metadata too long for a JPEG (64 KiB); TypeError if it is not JSON.
+    WebP quality 90. `metadata`, a JSON object, is stored in the EXIF; `read_metadata` reads it.
+    Raises ValueError for other shapes and types, NaN, sizes that the format does not support,
+    and metadata that is too long for a JPEG (64 KiB); TypeError if it is not JSON.
     """
-    # No ICC profile: a picture without one is shown as sRGB everywhere, and Pillow's has the
-    # time of its making inside, so that the same dream would not give the same bytes.
+    # No ICC profile: programs show a picture without one as sRGB, and Pillow's profile contains
+    # its creation time, so the same dream would not give the same bytes.
     height, width = _checked_size(image)
     pixels = image if image.dtype == np.uint8 else to_uint8(image.astype(np.float32, copy=False))
     options = dict(_SAVE_OPTIONS[format])
-    if metadata is not None:  # EXIF is what the three have in common; its text is ASCII
+    if metadata is not None:  # all three formats have EXIF; its text is ASCII
         options["exif"] = exif = Image.Exif()
         exif[_SOFTWARE] = "raydream"
         exif[_DESCRIPTION] = json.dumps(dict(metadata), allow_nan=False)
@@ -152,9 +153,9 @@ def encode(
 
 
 def read_metadata(data: bytes) -> dict[str, object] | None:
-    """The metadata that `encode` put into an image file's bytes; None if it is not ours.
+    """The metadata that `encode` stored in an image file; None if there is none.
 
-    Reads the header only; bytes that are no image at all have no metadata of ours either.
+    Only the header is read. Bytes that are not an image give None.
     """
     with _pillow, suppress(Exception):
         exif = Image.Exif()
@@ -174,7 +175,7 @@ def _checked_size(image: NDArray[Any]) -> tuple[int, int]:
 
 
 class _PillowSettings:
-    """Pillow's settings are the process's: held while any thread reads, then put back."""
+    """Pillow's settings belong to the whole process: changed while any thread reads, then restored."""
 
     def __init__(self) -> None:
         self._lock, self._readers, self._undo = threading.Lock(), 0, ExitStack()
@@ -183,11 +184,11 @@ class _PillowSettings:
         with self._lock:
             self._readers += 1
             if self._readers == 1:
-                # Pillow warns of damaged EXIF and the like, which costs us no picture. (If each
-                # call had its own catch_warnings, threads would put back in the wrong order.)
+                # Pillow warns about damaged EXIF and the like, but still reads the picture. (If each
+                # call had its own catch_warnings, threads would restore them in the wrong order.)
                 self._undo.enter_context(warnings.catch_warnings())
                 warnings.filterwarnings("ignore", module=r"PIL\.")
-                # `_open` has the limit; Pillow's own would not let a caller ask for more.
+                # `_open` checks the limit; with Pillow's own, no caller could choose a higher one.
                 self._undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
                 Image.MAX_IMAGE_PIXELS = None
 
@@ -202,7 +203,7 @@ _pillow = _PillowSettings()
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
-    """The image with its header read and its pixels not."""
+    """Opens an image: reads its header, but not its pixels."""
     try:
         image = Image.open(io.BytesIO(data), formats=_READABLE)
     except UnidentifiedImageError as error:
@@ -229,17 +230,17 @@ def _to_float(image: Image.Image) -> NDArray[np.float32]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Not ImageOps.exif_transpose: that copies upright images too, and writes the EXIF anew."""
-    with suppress(Exception):  # a damaged EXIF is no reason to lose the picture
+    """Like ImageOps.exif_transpose, which also copies upright images and rewrites the EXIF."""
+    with suppress(Exception):  # a picture with damaged EXIF is still usable
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
         return image if turn is None else image.transpose(turn)
     return image
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Colour without alpha, and alpha (mode L) where there is any transparency."""
+    """The colours without alpha, and the alpha channel (mode L) if the image has transparency."""
     key = image.info.get("transparency")
-    if isinstance(key, tuple) and max(key) > 255:  # of a 16-bit PNG, whose pixels are 8-bit now
+    if isinstance(key, tuple) and max(key) > 255:  # from a 16-bit PNG, whose pixels are now 8-bit
         image.info["transparency"] = tuple(value >> 8 for value in key)
     if not image.has_transparency_data:
         return image, None
@@ -248,9 +249,9 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Any 8-bit mode without alpha to RGB, by its colour profile if it has a usable one."""
+    """Converts any 8-bit mode without alpha to RGB, with its colour profile if that is usable."""
     if profile:
-        with suppress(Exception):  # a broken profile is no reason to lose the picture
+        with suppress(Exception):  # a picture with a broken profile is still usable
             return _apply_profile(image, profile)
     return image if image.mode == "RGB" else image.convert("RGB")  # convert always copies
 
@@ -260,10 +261,10 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
     mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[source.profile.xcolor_space.strip()]
     if mode == "RGB" and image.mode != "CMYK":
         image = _to_srgb(image, None)
-    if image.mode != mode:  # LittleCMS itself would not notice
+    if image.mode != mode:  # LittleCMS does not check this
         raise ValueError("a profile for another kind of colour")
     transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-    # sRGB has many names and makers, so it is known by what it does to a cube of colours.
+    # sRGB profiles have many names and makers. This one is sRGB if it leaves a cube of colours unchanged.
     cube = (np.indices((6, 6, 6)) * 51).astype(np.uint8).reshape(3, 12, 18).T
     probe = Image.fromarray(cube).convert(mode)
     before, after = np.asarray(probe.convert("RGB")), np.asarray(transform.apply(probe))
@@ -273,15 +274,15 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _grey_to_float(image: Image.Image, profile: bytes | None) -> NDArray[np.float32]:
-    """Grey of more than 8 bits (modes I;16, I, F)."""
+    """Converts grey with more than 8 bits (modes I;16, I, F)."""
     tags = getattr(image, "tag_v2", {})  # TIFF only
     values = np.asarray(_upright(image))
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]  # 12 in some scans
     whites = {"F": (1, 255, 65535), "I": (65535,)}.get(image.mode, (2**bits - 1,))
     level = _unit_range(values, whites)
-    if tags.get(_PHOTOMETRIC) == 0:  # white is zero: Pillow turns 8 bits round, but not 16
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero: Pillow inverts 8 bits, but not 16
         level = 1 - level
-    if profile:  # what it does to 8 bits, read from the middle of each resulting level
+    if profile:  # its curve for 8 bits, read at the middle of each resulting level
         ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
         curve = np.asarray(_to_srgb(ramp, profile))[0, :, 1]
         shown, first, count = np.unique(curve, return_index=True, return_counts=True)
@@ -294,7 +295,7 @@ def _grey_to_float(image: Image.Image, profile: bytes | None) -> NDArray[np.floa
 
 
 def _unit_range(values: NDArray[Any], whites: tuple[int, ...]) -> NDArray[np.float32]:
-    """Scaled to 0..1 by the first white that no value exceeds, or else by their own range."""
+    """Scales values to 0..1: by the first white that no value exceeds, or else by their own range."""
     level = values.astype(np.float64)
     finite = np.isfinite(level)
     if not finite.any():

@@ -1,4 +1,4 @@
-"""The format `files`: each picture a file, and a table of contents that `datasets` opens as an image folder."""
+"""The format `files`: one file for each picture, and a table of contents that `datasets` opens as an image folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENDING = "jsonl"
 
 
 def encode(rows: Sequence[Row], shard: int) -> tuple[bytes, tuple[int, ...]]:
-    """The table of contents of a shard; and no sizes of its rows: each is a line."""
+    """The table of contents of a shard. The sizes stay empty: each row is a line."""
     del shard
     return b"".join(map(_line, rows)), ()
 
@@ -24,17 +24,17 @@ def _line(row: Row) -> bytes:
 
 
 def picture(column: str, row: Row) -> str:
-    """The path of a picture (`dream` or `source`) in the data set's folder."""
+    """Path of a picture in the data set's folder; `column` is `dream` or `source`."""
     return f"data/{column}/{row.name}"
 
 
 def join(out: Folder, parts: Sequence[str], file: IO[bytes]) -> None:
-    """Writes several tables of contents as one."""
+    """Joins several tables of contents into one."""
     file.writelines(out.read_all(parts))
 
 
 def read(out: Folder, name: str, sizes: Sequence[int], wanted: Sequence[int]) -> list[Row]:
-    """The rows with these numbers of a table of contents, with their pictures."""
+    """Rows of a table of contents, by number, with their pictures."""
     del sizes
     lines = out.read(name).splitlines()
     return [_row(out, lines[number]) for number in wanted]

@@ -1,4 +1,4 @@
-"""The formats of data files: one module each, with the members of `DataFormat`. A new format is a new entry here."""
+"""The formats of data files. Each is a module with the members of `DataFormat`; `BY_NAME` lists them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from raydream.data.storage import Folder
 
 
 class DataFormat(Protocol):
-    """What a format can do with the rows of a shard."""
+    """What a format must provide."""
 
-    ENDING: str  # of the files' names
+    ENDING: str  # file ending, without a dot
 
     def encode(self, rows: Sequence[Row], shard: int) -> tuple[bytes, tuple[int, ...]]:
-        """The part of a shard; and how many bytes of it each row takes, if `read` needs that."""
+        """The part file of a shard, and the bytes that each row takes in it if `read` needs them."""
 
     def join(self, out: Folder, parts: Sequence[str], file: IO[bytes]) -> None:
-        """Writes several parts as one file."""
+        """Joins several parts into one file."""
 
     def read(self, out: Folder, name: str, sizes: Sequence[int], wanted: Sequence[int]) -> list[Row]:
-        """The rows with these numbers, ascending, of a part or a joined file."""
+        """Rows of a part or of a joined file; `wanted` holds their numbers, ascending."""
 
 
 BY_NAME: dict[Format, DataFormat] = {"parquet": parquet, "webdataset": webdataset, "files": files}

@@ -1,4 +1,4 @@
-"""The images of an input folder, by their names."""
+"""Lists the images of an input folder; file names decide what is an image."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Input:
     """What an input folder holds.
 
     Attributes:
-        ids: images, in the order of their names.
-        sizes: bytes of each image's file (0 where that is not known).
-        passed_over: files that are no images by their names.
+        ids: paths of the images below the folder, sorted.
+        sizes: size of each image's file in bytes; 0 if unknown.
+        passed_over: files that are ignored, since their endings are not those of images.
     """
 
     ids: list[str]
@@ -38,10 +38,10 @@ class Input:
 
 
 def list_input(url: str) -> Input:
-    """Lists the images below a folder. Hidden files are left out; files whose ending is no image's are passed over.
+    """Lists the images below a folder, without hidden files.
 
     Raises:
-        UsageError: the folder holds no image.
+        UsageError: the folder holds no images.
     """
     found = Folder(url).files()
     ids, rest = images_among(found, codec.IMAGE_ENDINGS)
@@ -51,9 +51,9 @@ def list_input(url: str) -> Input:
 
 
 def images_among(names: Iterable[str], endings: frozenset[str]) -> tuple[list[str], list[str]]:
-    """The images among files by their names (without ending, or with one of these), and the others; both sorted.
+    """Splits file names into images (names with one of the endings, or without any) and others; both sorted.
 
-    Hidden files are in neither.
+    Hidden files are in neither list.
     """
     images: list[str] = []
     others: list[str] = []

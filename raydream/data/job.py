@@ -1,8 +1,8 @@
-"""Job: everything that the data set job is asked to do, as frozen data.
+"""Job: all settings of the data set job, as frozen data.
 
-The fields that carry a `typer.Option` are options of the command line (see `cli.options`): a field is the one place
-for an option's name, type, default, range and help. Annotations are evaluated here, so `Recipe` stays in quotes: the
-command line answers `--help` without loading it.
+Fields with a `typer.Option` are options of the command line (see `cli.options`). The field alone defines the option's
+name, type, default, range and help. Annotations are evaluated in this module; `Recipe` is in quotes so that `--help`
+does not import it.
 """
 
 from dataclasses import dataclass
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 Format = Literal["parquet", "webdataset", "files"]
 Picture = Literal["png", "jpg", "webp"]
 
-_SHARE_FROM = 50  # images: of fewer, a share says nothing (one of 14 is 7 % already)
+_SHARE_FROM = 50  # a share of fewer images says little: one of 14 is already 7 %
 _WORKERS = "Workers"
 _DATA_SET = "Data set"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What `dream_dataset` is asked to do. The plan holds it, the workers get it, the manifest tells it.
+    """The settings of the data set job.
 
     Attributes:
-        input, output: folders; absolute paths or URLs once the job is prepared.
-        recipe: resolved, with the digest of its weights, once the job is prepared.
+        input, output: folders: paths or URLs. Preparing the job makes paths absolute.
+        recipe: the recipe. Preparing the job resolves it and fills in the digest of its weights.
         dreamer: path or URL of a network that does the recipe in one pass; None to run the recipe itself.
-        dreamer_digest: SHA-256 of the dreamer's file, as hexadecimal.
-        shard_size: images of a shard; None to choose.
-        actors: (fewest, most); 0 most means one for each device.
-        gpus_per_actor: None for 1 where the cluster has GPUs, else 0.
-        batch_size: images dreamed together; None to choose.
-        format: of the data files.
+        dreamer_digest: SHA-256 of the dreamer's file, in hexadecimal.
+        shard_size: images per shard; None for automatic.
+        actors: (minimum, maximum) number of actors; (0, 0) for one per device.
+        gpus_per_actor: GPUs per actor; None for 1 if the cluster has GPUs, else 0.
+        batch_size: images that are dreamed together; None for automatic.
+        format: format of the data files.
         picture: file ending of the dreams, without a dot.
-        keep_source: whether the photographs, as they are dreamed, go into the data set.
-        limit: most images to take, None for all.
-        license: of the dreams, as the Hugging Face Hub names licenses; for the data set card.
-        max_failures: failed images with which the job still succeeds; see `allowed_failures`.
+        keep_source: whether the data set also holds the photographs, at the size of the dreams.
+        limit: maximum number of images; None for all.
+        license: license of the dreams, as the Hugging Face Hub names it, for the data set card.
+        max_failures: how many images may fail before the job fails; see `allowed_failures`.
 
     Raises:
-        UsageError: a value that cannot be used.
+        UsageError: a value is invalid.
     """
 
     input: Annotated[str, typer.Option(help="Folder of photographs: a path or URL.")]
@@ -58,14 +58,14 @@ class Job:
     format: Annotated[
         Format,
         typer.Option(
-            metavar="FORMAT", help="Of the data files: parquet, webdataset or files.", rich_help_panel=_DATA_SET
+            metavar="FORMAT", help="Format of the data: parquet, webdataset or files.", rich_help_panel=_DATA_SET
         ),
     ] = "parquet"
     picture: Annotated[
-        Picture, typer.Option(metavar="FORMAT", help="Of the dreams: png, jpg or webp.", rich_help_panel=_DATA_SET)
+        Picture, typer.Option(metavar="FORMAT", help="Dreams as png, jpg or webp.", rich_help_panel=_DATA_SET)
     ] = "png"
     keep_source: Annotated[
-        bool, typer.Option(help="Keep the photographs beside their dreams.", rich_help_panel=_DATA_SET)
+        bool, typer.Option(help="Store the photographs with their dreams.", rich_help_panel=_DATA_SET)
     ] = False
     limit: Annotated[
         int | None, typer.Option(min=1, help="Take only the first N images.", metavar="N", rich_help_panel=_DATA_SET)
@@ -74,7 +74,7 @@ class Job:
         str,
         typer.Option(
             metavar="NAME",
-            help="Of the dreams, as the Hugging Face Hub names licenses; for the data set card.",
+            help="License of the dreams for the data set card, as the Hugging Face Hub names it.",
             rich_help_panel=_DATA_SET,
         ),
     ] = "other"
@@ -83,20 +83,20 @@ class Job:
         typer.Option(
             min=0,
             metavar="N",
-            help=f"Failed images that are allowed: a number; or below 1 a share of the images, taken as at least "
-            f"{_SHARE_FROM}.",
+            help=f"How many images may fail: a number, or below 1 a share of the images (counted as at least "
+            f"{_SHARE_FROM}).",
             rich_help_panel=_DATA_SET,
         ),
     ] = 0.05
     shard_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Images in a shard. Default: chosen.", metavar="N", rich_help_panel=_WORKERS),
+        typer.Option(min=1, help="Images per shard. Default: automatic.", metavar="N", rich_help_panel=_WORKERS),
     ] = None
     actors: Annotated[
         tuple[int, int],
         typer.Option(
             metavar="N|MIN,MAX",
-            help="Actors that dream. Default: one for each GPU, or else for each core.",
+            help="Number of actors that dream. Default: one per GPU, or per core without GPUs.",
             show_default=False,
             rich_help_panel=_WORKERS,
         ),
@@ -105,7 +105,7 @@ class Job:
         float | None,
         typer.Option(
             min=0,
-            help="May be a fraction. Default: 1 where the cluster has GPUs, else 0.",
+            help="GPUs per actor, also a fraction. Default: 1 if the cluster has GPUs, else 0.",
             metavar="N",
             rich_help_panel=_WORKERS,
         ),
@@ -113,7 +113,7 @@ class Job:
     batch_size: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Images dreamed together. Default: 8 on GPUs, else 1.", metavar="N", rich_help_panel=_WORKERS
+            min=1, help="Images dreamed together. Default: 8 on a GPU, else 1.", metavar="N", rich_help_panel=_WORKERS
         ),
     ] = None
 
@@ -129,7 +129,7 @@ class Job:
                 raise UsageError(f"{name} must be at least 1, not {value}")
 
     def decisive(self) -> dict[str, Any]:
-        """What decides the bytes of the data: resuming with other values is refused."""
+        """The settings that change the bytes of the data. A job cannot be resumed with other values."""
         return {
             "input": self.input,
             "recipe": self.recipe.digest,
@@ -141,6 +141,6 @@ class Job:
         }
 
     def allowed_failures(self, images: int) -> int:
-        """How many of so many images may fail; never all of them."""
+        """How many images may fail, out of a total of `images`; never all of them."""
         share = self.max_failures * max(images, _SHARE_FROM)
         return min(images - 1, int(share if self.max_failures < 1 else self.max_failures))

@@ -1,7 +1,8 @@
 """Joins the parts of a finished data set into data files of a few hundred megabytes.
 
-Which shards go into a file depends on the plan and the marks alone, so the files are the same bytes whatever was killed
-on the way. Killed between any two steps, the next run goes on: a joined file appears whole, and only then its parts go.
+Only the plan and the marks decide which shards go into a file, so the files have the same bytes even if runs were
+killed. A run that is killed at any step can be continued: a joined file appears complete, and its parts are removed
+only after that.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from raydream.data.storage import Folder
 
 FILE_BYTES = 256_000_000
 CONTENTS = "data/metadata.jsonl"  # where `datasets` looks for the table of contents of an image folder
-_THREADS = 4  # each copies as fast as a disk
+_THREADS = 4  # one thread can copy as fast as a disk
 
 
 def join(out: Folder, plan: Plan, found: Sequence[Mark]) -> None:
-    """Joins all parts that are not joined yet; parts stay until `remove_joined_parts`.
+    """Joins all parts that are not joined yet. The parts stay until `remove_joined_parts` removes them.
 
     Args:
         found: the marks of all shards, in order.
@@ -39,7 +40,7 @@ def join(out: Folder, plan: Plan, found: Sequence[Mark]) -> None:
 
 
 def remove_joined_parts(out: Folder, plan: Plan) -> None:
-    """Removes the parts whose rows are in a joined file."""
+    """Removes the parts that are in a joined file."""
     layout = Layout.of(out, plan.job.format)
     names = [part_name(shard, layout.format) for shard in sorted(layout.parts) if layout.joined_file(shard)]
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -47,7 +48,7 @@ def remove_joined_parts(out: Folder, plan: Plan) -> None:
 
 
 def _groups(layout: Layout, plan: Plan, found: Sequence[Mark]) -> list[list[int]]:
-    """The shards of each file to be made: consecutive ones with rows, planned together, up to `FILE_BYTES`."""
+    """The shards for each new file: consecutive, of the same part of the plan, and together up to `FILE_BYTES`."""
     groups: list[list[int]] = []
     room, before = 0, None
     for mark in found:

@@ -1,7 +1,7 @@
-"""Which file holds the rows of a shard: its part, or, once the data set is finished, a joined data file.
+"""Finds the file that holds the rows of a shard: its part, or a joined data file once the data set is finished.
 
-A joined file is named after its first and last shard, `data/train-0000000-0000127.parquet`. It appears whole, and that
-it is there is the record that these shards are joined: what is left of their parts counts no more.
+The name of a joined file contains its first and last shard: `data/train-0000000-0000127.parquet`. The file appears
+complete. If it exists, these shards are joined, and parts that are left of them are ignored.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _JOINED = re.compile(r"data/train-(\d+)-(\d+)\.\w+")
 
 
 def joined_name(first: int, last: int, format: Format) -> str:
-    """The data file of the shards from `first` to `last`."""
+    """Name of the data file of the shards from `first` to `last`."""
     return f"data/train-{first:07d}-{last:07d}.{BY_NAME[format].ENDING}"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The data files that are there.
+    """The data files that exist.
 
     Attributes:
-        format: of the data files.
+        format: format of the data files.
         parts: shards that have a part.
         joined: first and last shard of each joined file, in order.
     """
@@ -52,29 +52,29 @@ class Layout:
 
     @classmethod
     def of(cls, out: Folder, format: Format) -> Layout:
-        """What is there now, from two listings."""
+        """Lists the files that exist now."""
         parts = numbers(out.files(PARTS), f".{BY_NAME[format].ENDING}")
-        # The pictures of `files` lie in `data`, too: as many as there are dreams.
+        # The format `files` is never joined, and its pictures are in `data`: the listing could be very long.
         names: Iterable[str] = () if format == "files" else out.files("data")
         ranges = [(int(found[1]), int(found[2])) for name in names if (found := _JOINED.fullmatch(name))]
         return cls(format, frozenset(parts), tuple(sorted(ranges)))
 
     def joined_file(self, shard: int) -> str | None:
-        """The joined file that holds a shard, if there is one."""
+        """The joined file that holds a shard; None if there is none."""
         index = bisect_right(self._firsts, shard) - 1
         if index < 0 or shard > self.joined[index][1]:
             return None
         return joined_name(*self.joined[index], self.format)
 
     def file(self, shard: int) -> str:
-        """The file that holds the rows of a shard that has rows."""
+        """The file that holds the rows of a shard; the shard must have rows."""
         return self.joined_file(shard) or part_name(shard, self.format)
 
 
 def done(out: Folder, format: Format) -> set[int]:
-    """The shards that need no more work: they have a mark, and their rows, if any, are there.
+    """The shards that are finished: they have a mark, and the file of their rows exists (if they have rows).
 
-    A data file that was deleted because it was damaged is made again that way.
+    So if a user deletes a damaged data file, the next run makes its shards again.
     """
     layout = Layout.of(out, format)
     found = marked(out)
@@ -84,11 +84,11 @@ def done(out: Folder, format: Format) -> set[int]:
 
 
 def read_rows(out: Folder, format: Format, found: Sequence[Mark], positions: Sequence[int]) -> list[Row]:
-    """Some rows of a data set, finished or not; only they are read, in parallel.
+    """Reads some rows of a data set, finished or not, in parallel. Other rows are not read.
 
     Args:
         found: the marks, in the order of their shards.
-        positions: which rows, ascending; 0 is the first row of the first mark.
+        positions: indices of the rows, ascending; 0 is the first row of the first mark.
     """
     jobs = _lookups(Layout.of(out, format), found, positions)
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -97,7 +97,7 @@ def read_rows(out: Folder, format: Format, found: Sequence[Mark], positions: Seq
 
 
 def _lookups(layout: Layout, found: Sequence[Mark], positions: Sequence[int]) -> list[tuple[str, list[int], list[int]]]:
-    """(file, sizes of its rows, numbers of the rows wanted of it), for files of which some are wanted."""
+    """(file, sizes of all its rows, numbers of the wanted rows) for each file with wanted rows."""
     files: dict[str, list[Mark]] = {}
     for mark in found:
         if mark.images:
@@ -121,10 +121,10 @@ def _read(out: Folder, format: Format, name: str, sizes: list[int], wanted: list
     except (ValueError, TypeError, KeyError, IndexError, tarfile.TarError, pa.ArrowException) as error:
         raise _damaged(out, name) from error
     except OSError as error:
-        if type(error) is not OSError:  # of storage, and it names its file; what Arrow cannot read is a bare OSError
+        if type(error) is not OSError:  # a storage error names its file; Arrow raises a plain OSError for damaged data
             raise
         raise _damaged(out, name) from error
 
 
 def _damaged(out: Folder, name: str) -> UsageError:
-    return UsageError(f"{out.place(name)} is damaged: delete it and run the job again, which makes it again")
+    return UsageError(f"{out.place(name)} is damaged: delete it and run the job again to make it again")

@@ -1,4 +1,4 @@
-"""The completion mark of a shard: a small JSON file with the sums that the data set's summary needs."""
+"""The completion mark of a shard: a small JSON file with the sums for the summary of the data set."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ MARKS = "_raydream/marks"
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """The sign that a shard is done, and what became of it.
+    """Says that a shard is done, with its results.
 
     Attributes:
-        shard: its number.
-        images: dreams.
+        shard: number of the shard.
+        images: number of dreams.
         failures: images that could not be dreamed.
-        measured: dreams with an objective.
-        objective_before, objective_after: sums over these.
-        seconds: spent dreaming.
-        device: that dreamed.
-        part_bytes: of the part file.
-        sizes: bytes of each row in the part file, for formats that cannot find a row without them.
+        measured: number of dreams with a measured objective.
+        objective_before, objective_after: sums of the objective over the measured dreams.
+        seconds: time spent dreaming.
+        device: name of the device that dreamed.
+        part_bytes: size of the part file.
+        sizes: bytes of each row in the part file, for formats that need them to find a row.
     """
 
     shard: int
@@ -41,12 +41,12 @@ class Mark:
     sizes: tuple[int, ...]
 
     def dump(self) -> bytes:
-        """As JSON."""
+        """The mark as JSON."""
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
     @classmethod
     def parse(cls, data: bytes) -> Mark:
-        """From `dump`'s JSON."""
+        """Reads the JSON of `dump`."""
         values = json.loads(data)
         failures = tuple(Failure(**failure) for failure in values["failures"])
         mark = cls(**{**values, "failures": failures, "sizes": tuple(values["sizes"])})
@@ -56,7 +56,7 @@ class Mark:
 
 
 def write_mark(out: Folder, mark: Mark) -> None:
-    """Marks a shard as done; its part must be written already."""
+    """Marks a shard as done. Write its part first."""
     out.write(_name(mark.shard), mark.dump())
 
 
@@ -65,21 +65,21 @@ def _name(shard: int) -> str:
 
 
 def marked(out: Folder) -> list[int]:
-    """Numbers of the shards that have a mark, in order; no mark is read."""
+    """Numbers of the shards that have a mark, ascending. The marks are not read."""
     return numbers(out.files(MARKS), ".json")
 
 
 def numbers(names: Collection[str], ending: str) -> list[int]:
-    """The shards that files are named after, in order; other files are left out."""
+    """The shard numbers in file names, ascending; other files are ignored."""
     stems = [name.rpartition("/")[2].removesuffix(ending) for name in names if name.endswith(ending)]
     return sorted(int(stem) for stem in stems if stem.isdecimal())
 
 
 def read_marks(out: Folder, shards: Collection[int]) -> list[Mark]:
-    """The marks of these shards, in this order, read in parallel.
+    """Reads the marks of some shards in parallel; returns them in the order of `shards`.
 
     Raises:
-        UsageError: one is damaged.
+        UsageError: a mark is damaged.
     """
     names = [_name(shard) for shard in shards]
     return [_parsed(out, name, data) for name, data in zip(names, out.read_all(names), strict=True)]
@@ -89,5 +89,5 @@ def _parsed(out: Folder, name: str, data: bytes) -> Mark:
     try:
         return Mark.parse(data)
     except (ValueError, TypeError, KeyError) as error:
-        again = "delete it and run the job again, which makes its shard again"
+        again = "delete it and run the job again to make its shard again"
         raise UsageError(f"{out.place(name)} is damaged: {again}") from error

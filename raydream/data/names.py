@@ -1,4 +1,4 @@
-"""Names of dreams: unique on every kind of disk, and never changed once they are given."""
+"""Names of dreams: unique on every file system, and never changed later."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from itertools import accumulate
 class Names:
     """Gives each image the name of its dream.
 
-    A name is the image's id with a new ending (`cats/tom.jpg` -> `cats/tom.png`); where that is taken, with one more
-    ending (`cats/tom.jpg.png`); where that is taken, too, a digest of the id. No two names are equal, also where a disk
-    takes upper and lower case or composed and decomposed letters for the same, and none is that of another's folder.
+    A name is the image's id with a new ending (`cats/tom.jpg` -> `cats/tom.png`). If that name is taken, the ending is
+    appended (`cats/tom.jpg.png`). If that is taken, too, the name is a digest of the id. Names also differ on file
+    systems that do not distinguish upper and lower case, or composed and decomposed letters. No name is equal to a
+    folder of another dream.
 
-    What is taken is kept as 64-bit digests, to be small for millions of names. Should two of them be equal by chance,
-    a dream has a longer name than it needs.
+    Used names are stored as 64-bit digests, which saves memory for millions of names. If two digests are equal by
+    chance, a dream only gets a longer name than necessary.
     """
 
     def __init__(self, ending: str, given: Iterable[str] = ()) -> None:
-        """`ending` has its dot; `given` are names that are in use already."""
+        """`ending` includes the dot; `given` are names that are already in use."""
         self._ending = ending
         self._files: set[int] = set()
         self._folders: set[int] = set()
@@ -28,7 +29,7 @@ class Names:
             self._take(name)
 
     def give(self, ids: list[str]) -> Iterator[str]:
-        """The names of new images, in their order. The folders of all of them are taken before the first name is."""
+        """The names of new images, in order. The folders of all images are reserved before the first name is given."""
         for folder in {id.rpartition("/")[0] for id in ids}:
             self._folders.update(map(_key, _folders(f"{folder}/")))
         for id in ids:
@@ -41,7 +42,7 @@ class Names:
         stem, dot, _ = last.rpartition(".")
         yield f"{folder}{slash}{stem if stem and dot else last}{self._ending}"
         yield f"{id}{self._ending}"
-        # At the top: its own folder may have the name of another's file.
+        # In the top folder, since the image's own folder may have the same name as another dream.
         digest = hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()
         yield from (f"{digest[:length]}{self._ending}" for length in (16, 64))
 
@@ -57,13 +58,13 @@ class Names:
 
 
 def _folders(name: str) -> Iterator[str]:
-    """All folders above a name: `a/b/c` has `a` and `a/b`."""
+    """All folders above a name: `a` and `a/b` for `a/b/c`."""
     parts = name.split("/")[:-1]
     return accumulate(parts, lambda above, part: f"{above}/{part}")
 
 
 def _key(name: str) -> int:
-    """A digest that is the same for names that some disk takes for the same."""
+    """A digest that is equal for names that are equal on some file system."""
     if not name.isascii():
         name = unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
     folded = name.casefold().encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Packs images into shards: as many as the work wants to be spread, of about the same work each."""
+"""Packs images into shards of about equal work."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-MOST_SHARDS = 5_000  # of one plan: each costs a task, a part and a mark
-_FEW_SHARDS = 64  # spread over a few actors, none of which is idle for long
-_SHARD_BYTES = 16_000_000  # of image files: a shard is loaded as a whole
+MOST_SHARDS = 5_000  # per call: each shard costs a task, a part and a mark
+_FEW_SHARDS = 64  # enough to keep a few actors busy until the end
+_SHARD_BYTES = 16_000_000  # image files of a shard, which is loaded as a whole
 
 
 def pack(sizes: Sequence[int], shard_size: int | None = None) -> list[int]:
     """How many of the images go into each shard, in their order.
 
     Args:
-        sizes: bytes of the images' files.
-        shard_size: images of a shard; None to choose: one image each while they are few, about 5 * sqrt(n) shards
-            of n images, more where the files are large, never more than `MOST_SHARDS`. Shards are then balanced: an
-            image counts half for itself and half for its bytes, which stand for its pixels.
+        sizes: sizes of the image files in bytes.
+        shard_size: images per shard; None for automatic. Then n images give about 5 * sqrt(n) shards: one image per
+            shard if there are few images, more shards if the files are large, and at most `MOST_SHARDS`. The shards
+            are balanced: half of an image's weight is constant, the other half is proportional to its file size.
     """
     images = len(sizes)
     if shard_size:
@@ -37,7 +37,7 @@ def pack(sizes: Sequence[int], shard_size: int | None = None) -> list[int]:
 
 
 def slices(counts: Sequence[int]) -> Iterator[slice]:
-    """The places of each shard's images among all."""
+    """The slice of each shard's images in the list of all images."""
     first = 0
     for count in counts:
         yield slice(first, first + count)

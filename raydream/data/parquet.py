@@ -1,7 +1,7 @@
-"""The format `parquet`: rows with pictures inside, as Hugging Face's `datasets` has them.
+"""The format `parquet`: rows that contain the pictures, as Hugging Face's `datasets` stores them.
 
-`label` is text, so that any reader of Parquet shows it. The data set's card lists the labels in order, and through it
-`datasets.load_dataset(OUT)` opens the column as ClassLabel; stored numbers would change when a label is appended.
+`label` is text, so every Parquet reader shows it. The data set card lists the labels, and `datasets.load_dataset(OUT)`
+uses this list to open the column as ClassLabel. Numbers in the files would change when a label is added.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from raydream.data.rows import Row
 from raydream.data.storage import Folder
 
 ENDING = "parquet"
-# Bytes of pictures in a row group: who reads one row reads its row group.
+# Bytes of pictures in a row group. Reading one row means reading its row group.
 _ROW_GROUP = 8_000_000
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _COLUMNS: dict[str, pa.DataType] = {
@@ -37,7 +37,7 @@ _COLUMNS: dict[str, pa.DataType] = {
 
 
 def features(keep_source: bool) -> dict[str, dict[str, str]]:
-    """The columns in the terms of `datasets`, in order."""
+    """The columns, in order, as features of `datasets`."""
     return {
         name: {"_type": "Image"} if kind is _IMAGE else {"dtype": _dtype(kind), "_type": "Value"}
         for name, kind in _COLUMNS.items()
@@ -56,7 +56,7 @@ def _schema(keep_source: bool) -> pa.Schema:
 
 
 def encode(rows: Sequence[Row], shard: int) -> tuple[bytes, tuple[int, ...]]:
-    """The file of a shard; and no sizes of its rows: the file's own metadata tell where they are."""
+    """The file of a shard. The sizes stay empty: Parquet's own metadata locate the rows."""
     del shard
     schema = _schema(any(row.source is not None for row in rows))
     sink = io.BytesIO()
@@ -88,7 +88,7 @@ def _record(row: Row) -> dict[str, Any]:
 
 
 def join(out: Folder, parts: Sequence[str], file: IO[bytes]) -> None:
-    """Writes the rows of several files as one, row group by row group."""
+    """Joins several files into one, row group by row group."""
     writer = None
     for part in parts:
         source = pq.ParquetFile(RangedFile(out, part))
@@ -100,7 +100,7 @@ def join(out: Folder, parts: Sequence[str], file: IO[bytes]) -> None:
 
 
 def read(out: Folder, name: str, sizes: Sequence[int], wanted: Sequence[int]) -> list[Row]:
-    """The rows with these numbers, ascending, of a file; only their row groups are read."""
+    """Rows of a file; `wanted` holds their numbers, ascending. Only their row groups are read."""
     del sizes
     file = pq.ParquetFile(RangedFile(out, name))
     found: list[Row] = []

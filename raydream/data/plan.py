@@ -1,7 +1,8 @@
 """The plan of a data set: the job, and its shards with their images.
 
-`_raydream/plan.json` holds the job and counts; `_raydream/plan/00000.parquet` the images, one row group for each shard,
-so that a worker reads its own shard only. Images that are new in the input later become `00001.parquet`, and so on.
+`_raydream/plan.json` holds the job and counts. `_raydream/plan/00000.parquet` holds the images, with one row group for
+each shard, so that a worker reads only its own shard. Images that are added to the input later are stored in
+`00001.parquet`, and so on.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ PLAN = "_raydream/plan.json"
 _IMAGES = "_raydream/plan"
 _PASSED_OVER = f"{_IMAGES}/passed-over.parquet"
 _SCHEMA = pa.schema([("shard", pa.int32()), ("id", pa.binary()), ("name", pa.binary())])
-MOST_LABELS = 10_000  # of more, no list is kept: they are no classes
+MOST_LABELS = 10_000  # no list is kept of more: so many folders are not classes
 
 
 class PlannedImage(NamedTuple):
-    """An image of a shard: its path below the input, and the path of its dream."""
+    """An image of a shard: the path of the photograph below the input, and the path of its dream."""
 
     id: str
     name: str
@@ -36,7 +37,7 @@ class PlannedImage(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Images that were planned at one time, as many shards; one file of the plan."""
+    """The numbers of shards and images that were planned at one time; one file of the plan."""
 
     shards: int
     images: int
@@ -44,13 +45,13 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a data set is made of. It is small, whatever the number of images: workers get it as it is.
+    """What a data set is made of. It is small for any number of images, so each worker gets a copy.
 
     Attributes:
-        job: what was asked for; also how.
-        parts: of the plan, in the order of their shards.
-        passed_over: number of files in the input that are no images by their names.
-        labels: class folders of all images, sorted; None if they are more than `MOST_LABELS`.
+        job: the settings of the last run.
+        parts: parts of the plan, in the order of their shards.
+        passed_over: number of files in the input that are not images.
+        labels: class folders of all images, sorted; None if there are more than `MOST_LABELS`.
     """
 
     job: Job
@@ -69,7 +70,7 @@ class Plan:
         return sum(part.images for part in self.parts)
 
     def part_of(self, shard: int) -> int:
-        """The number of the part that a shard is in."""
+        """The number of the part that contains a shard."""
         return self._place(shard)[0]
 
     def _place(self, shard: int) -> tuple[int, int]:
@@ -81,19 +82,19 @@ class Plan:
         raise IndexError(f"no shard {shard} among {self.shards}")
 
     def count(self, out: Folder, shards: Sequence[int]) -> int:
-        """Number of images of some shards."""
+        """Number of images in some shards."""
         wanted = {*shards}
         if len(wanted) == self.shards:
             return self.images
         return sum(len(images) for shard, images in self.read_shards(out) if shard in wanted)
 
     def read_shard(self, out: Folder, shard: int) -> list[PlannedImage]:
-        """The images of a shard; nothing else of the plan is read."""
+        """The images of a shard. Other shards are not read."""
         number, group = self._place(shard)
         return _images(pq.ParquetFile(RangedFile(out, _part_name(number))).read_row_group(group))
 
     def read_shards(self, out: Folder) -> Iterator[tuple[int, list[PlannedImage]]]:
-        """All shards with their images, in order; one shard is decoded at a time."""
+        """All shards with their images, in order. One shard at a time is decoded."""
         shard = 0
         for number, part in enumerate(self.parts):
             file = pq.ParquetFile(pa.BufferReader(out.read(_part_name(number))))
@@ -102,13 +103,13 @@ class Plan:
                 shard += 1
 
     def dump(self) -> bytes:
-        """As JSON."""
+        """The plan as JSON."""
         job = {**vars(self.job), "recipe": self.job.recipe.as_dict()}
         return json.dumps({**vars(self), "job": job, "parts": [asdict(part) for part in self.parts]}, indent=1).encode()
 
     @classmethod
     def parse(cls, data: bytes) -> Plan:
-        """From `dump`'s JSON."""
+        """Reads the JSON of `dump`."""
         values = json.loads(data)
         job = {**values["job"], "recipe": Recipe.parse(values["job"]["recipe"])}
         job["actors"] = tuple(job["actors"])
@@ -136,28 +137,28 @@ def _images(table: pa.Table) -> list[PlannedImage]:
 
 
 def stored_plan(out: Folder) -> Plan:
-    """The plan of a data set, finished or not.
+    """Reads the plan of a data set, finished or not.
 
     Raises:
-        UsageError: there is none, or it cannot be read.
+        UsageError: there is no plan, or it cannot be read.
     """
     if not out.exists(PLAN):
         raise UsageError(f"{out.url} is no data set of raydream: it has no {PLAN}")
     try:
         return Plan.parse(out.read(PLAN))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"{out.url}: its {PLAN} is damaged, or of another version of raydream") from error
+        raise UsageError(f"{out.url}: its {PLAN} is damaged, or from another version of raydream") from error
 
 
 def passed_over(out: Folder) -> list[str]:
-    """The files of the input that are no images by their names, when it was planned."""
+    """The files of the input that were not images when it was planned."""
     if not out.exists(_PASSED_OVER):
         return []
     return _decoded(pq.read_table(pa.BufferReader(out.read(_PASSED_OVER))).column("id"))
 
 
 def write_images(out: Folder, part: int, first: int, shards: Iterator[list[PlannedImage]]) -> None:
-    """Writes the images of a part of the plan whose first shard is `first`."""
+    """Writes the images of a part of the plan; `first` is the number of its first shard."""
     with out.create(_part_name(part)) as file, pq.ParquetWriter(file, _SCHEMA) as writer:
         for shard, images in enumerate(shards, first):
             ids, names = ([*map(_encoded, column)] for column in zip(*images, strict=True))
@@ -165,6 +166,6 @@ def write_images(out: Folder, part: int, first: int, shards: Iterator[list[Plann
 
 
 def write_passed_over(out: Folder, names: Sequence[str]) -> None:
-    """Writes the files of the input that are no images by their names."""
+    """Stores the names of the files in the input that are not images."""
     with out.create(_PASSED_OVER) as file:
         pq.write_table(pa.table({"id": pa.array(map(_encoded, names), pa.binary())}), file)

@@ -1,4 +1,4 @@
-"""Checks that a job fits the data set that its output holds, and extends the plan with images that are new."""
+"""Checks that a job matches the data set in its output, and adds new images to the plan."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from raydream.errors import UsageError
 
 
 def check_or_store_plan(out: Folder, job: Job, found: Input) -> tuple[Plan, list[str]]:
-    """Stores the plan of a new data set; or checks that the job may go on with the one that is there, and extends it.
+    """Stores the plan of a new data set, or checks that the job may continue an existing one and extends its plan.
 
-    Images that are new in the input become new shards behind the others, as far as the job's limit allows. Images that
-    are gone stay in the data set if they are done; else they are left to fail when they are loaded.
+    New images in the input are appended as new shards, up to the limit of the job. If an image was removed from the
+    input, its dream stays in the data set; if it is not dreamed yet, loading it fails later.
 
     Returns:
-        The plan, and what the user should know: one line each, for images that are new or gone.
+        The plan, and messages for the user about new and missing images.
 
     Raises:
-        UsageError: the output was begun with other settings, or is no data set of raydream.
+        UsageError: the output was made with other settings, or is not a data set of raydream.
     """
     if not out.exists(PLAN):
         _check_empty(out)
@@ -68,7 +68,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _check_empty(out: Folder) -> None:
-    """UsageError if the output holds anything but what a job leaves that was killed before it had a plan."""
+    """Raises a `UsageError` if the output holds other files than those of a job that was killed before planning."""
     foreign = [
         name
         for name in out.files()
@@ -79,7 +79,7 @@ def _check_empty(out: Folder) -> None:
 
 
 def _differences(plan: Plan, job: Job) -> list[str]:
-    """What the job would change of the data set's files, in words."""
+    """The settings of the job that differ from those of the data set, as text."""
     before, after = plan.job.decisive(), job.decisive()
     found = _changed(before, after)
     if before["recipe"] != after["recipe"]:
@@ -101,7 +101,7 @@ def _brief(value: Any) -> str:
 
 
 def _compared(out: Folder, plan: Plan, found: Input) -> tuple[Input, list[str]]:
-    """What is new in the input, and the images that are gone while their shard is not done."""
+    """The new images of the input, and the planned images that are missing there and not dreamed yet."""
     new = {*found.ids}
     gone = []
     done = layout.done(out, plan.job.format)
@@ -115,7 +115,7 @@ def _compared(out: Folder, plan: Plan, found: Input) -> tuple[Input, list[str]]:
 
 
 def _extended(out: Folder, plan: Plan, job: Job, new: Input) -> Plan:
-    """The plan with new images and this run's job, stored. What counts is the file `PLAN`, which is written last."""
+    """Adds new images and this run's job to the plan and stores it. `PLAN` is written last, which makes it valid."""
     if job.limit is not None:
         new = new.first(job.limit - plan.images)
     extended = replace(plan, job=job, passed_over=len(new.passed_over))

@@ -1,4 +1,4 @@
-"""What a dream says of itself: its recipe and seed inside the picture, enough to make it again."""
+"""Provenance: the metadata inside a dream (recipe, seed, digests), which is enough to make it again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from raydream.types import Image
 
 
 def inside(recipe: Recipe, id: str, seed: int, source_digest: str, dreamer: str | None = None) -> dict[str, Any]:
-    """What a dream carries inside its file, so that it can be made again from its photograph."""
+    """The metadata in a dream's file, from which the dream can be made again with its photograph."""
     known = {
         "raydream": __version__,
         "id": id,
@@ -30,28 +30,28 @@ def inside(recipe: Recipe, id: str, seed: int, source_digest: str, dreamer: str 
 
 
 def found_inside(data: bytes, name: str) -> dict[str, Any]:
-    """What `inside` put into a dream's file, if it is enough to make the dream again.
+    """Reads the metadata that `inside` makes from a dream's file.
 
     Raises:
-        UsageError: it is not; or a dreamer made it, not its recipe.
+        UsageError: the metadata are missing or incomplete, or a dreamer made the picture.
     """
     found: Any = codec.read_metadata(data) or {}
     kinds = {"recipe": dict, "id": str, "seed": int, "source_sha256": str}
     if not all(isinstance(found.get(key), kind) for key, kind in kinds.items()) or found["seed"] < 0:
-        raise UsageError(f"{name} has no recipe inside: it was not made by raydream, or lost it")
+        raise UsageError(f"{name} has no recipe inside: it was not made by raydream, or its metadata are lost")
     if found.get("dreamer"):
         raise UsageError(f"{name} was made by the dreamer {found['dreamer']}, not by its recipe")
     return dict(found)
 
 
 def photograph(image: str, source: str | None, inside: dict[str, Any]) -> bytes:
-    """The bytes of the photograph of a dream, `image`, checked against the digest inside the dream.
+    """The bytes of the photograph of the dream `image`, checked against the digest inside the dream.
 
-    It is at `source`, or below that folder; without one, below the folder of the dream. What is inside a picture may
-    have been written by anyone, so its id is only followed downwards.
+    `source` is the photograph, or a folder above it; None for the folder of the dream. Metadata can come from anyone,
+    so an id that leads out of the folder is refused.
 
     Raises:
-        UsageError: there is none, or it is another one, or the id leads out of the folder.
+        UsageError: there is no photograph, its digest differs, or the id leads out of the folder.
     """
     place = source or storage.split(image)[0]
     if "://" in place or not Path(place).is_file():
@@ -65,13 +65,13 @@ def photograph(image: str, source: str | None, inside: dict[str, Any]) -> bytes:
 
 
 def _is_below(id: str, folder: str) -> bool:
-    """Whether an id stays below the path or URL of a folder; in a URL, fsspec would follow what comes after `::`."""
+    """Whether an id stays below the path or URL of a folder; in a URL, `::` would chain another fsspec file system."""
     ways = PurePosixPath(id), PurePath(id)
     return not any(way.anchor or ".." in way.parts for way in ways) and not ("://" in folder and "::" in id)
 
 
 def digest_of_pixels(image: Image) -> str:
-    """SHA-256 of an image (height, width, 3) in [-1, 1], for a photograph that has no file."""
+    """SHA-256 of an image (height, width, 3) in [-1, 1], for photographs without a file."""
     pixels = np.ascontiguousarray(image, np.float32)
     return hashlib.sha256(f"{pixels.shape} float32\n".encode() + pixels.tobytes()).hexdigest()
 
@@ -86,11 +86,11 @@ def _pixels_of(data: bytes) -> str | None:
 def checked_recipe(inside: dict[str, Any], changes: Mapping[str, Any], image: str) -> Recipe:
     """The recipe inside a dream, with some values changed, if its network may be loaded.
 
-    The file of a network that the picture names, and not the user, is used only if it is on this machine already and
-    has the digest that the picture states. Nothing is fetched for a picture.
+    If the picture, and not the user, names the file of a network, the file must already be on this machine and have
+    the digest that the picture states. Nothing is downloaded because of a picture.
 
     Raises:
-        UsageError: the recipe is no recipe; or its network's file is not here, or another one.
+        UsageError: the recipe is invalid, or the network's file is missing or has another digest.
     """
     recipe = Recipe.parse(inside["recipe"], changes, where="recipe inside")
     key = "backbone" if recipe.backbone not in DEFAULT_WEIGHTS else "weights"
@@ -100,14 +100,14 @@ def checked_recipe(inside: dict[str, Any], changes: Mapping[str, Any], image: st
     known = (path for path in _copies(file, recipe.backbone) if assets.digest(path) == recipe.weights_digest)
     if (here := next(known, None)) is None:
         raise UsageError(
-            f"{image} names the {key} {file!r}, which is not on this machine with the digest that the dream states, "
-            f"and is not loaded unasked: name it with --set {key}=..."
+            f"{image} names the {key} {file!r}: no file with its digest is on this machine, and a picture may not "
+            f"start a download: use --set {key}=..."
         )
     return recipe.changed(**{key: here})
 
 
 def _copies(file: str, backbone: str) -> list[str]:
-    """Local files that may be the one that a recipe names."""
+    """Local files that may be the one in the recipe."""
     if "://" in file:
         return [str(path) for path in assets.kept_copies(file)]
     given = assets.named_weights(backbone, "imagenet")
@@ -116,5 +116,5 @@ def _copies(file: str, backbone: str) -> list[str]:
 
 
 def _is_remote(path: str) -> bool:
-    """Whether Windows would ask another machine for this path."""
+    """Whether the path is on another machine (a UNC path of Windows)."""
     return path.replace("\\", "/").startswith("//")

@@ -1,4 +1,4 @@
-"""A file of a folder as Python's file object: only what is asked for is read, wherever the folder is."""
+"""A file in a local or remote folder as a Python file object that reads only the requested bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from raydream.data.storage import Folder
 
 
 class RangedFile(io.RawIOBase):
-    """A file to read and seek in; each read is one range of bytes, retried as `Folder.read` does it."""
+    """A readable, seekable file. Each read is one range of bytes, with the retries of `Folder.read`."""
 
     def __init__(self, folder: Folder, name: str) -> None:
         self._folder, self._name = folder, name

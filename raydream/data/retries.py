@@ -1,4 +1,4 @@
-"""Retries: errors of storage that pass are waited out; all others become one line that names the file."""
+"""Retries temporary storage errors; turns all others into one line that names the file."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from raydream.errors import UsageError
 T = TypeVar("T")
 
 _DELAYS = (0.5, 1.0, 2.0, 4.0)  # seconds before the next attempt
-_RETRIED_STATUSES = (408, 425, 429)  # and all from 500 on
-# Libraries whose errors are of the network where they carry no HTTP status.
+_RETRIED_STATUSES = (408, 425, 429)  # and all of 500 and above
+# Libraries whose errors without an HTTP status are network errors.
 _NETWORK = {"aiohttp", "botocore", "gcsfs", "google", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"}
 _PERMANENT = {
     *(errno.EACCES, errno.EBADF, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EINVAL, errno.EISDIR, errno.ELOOP),
     *(errno.ENAMETOOLONG, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENOTSUP, errno.EPERM),
     *(errno.EROFS, errno.EXDEV),
 }
-# Built-in errors that callers tell apart by their class.
+# Built-in errors that keep their class, since callers check it.
 _KINDS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 
 
 class StorageError(OSError):
-    """A file that cannot be read, written or listed; the message is one line: the reason, then the file.
+    """A file cannot be read, written or listed. The message is one line: the reason, then the file.
 
     Attributes:
-        errno: as the operating system has it; None where the error comes from elsewhere.
+        errno: error number of the operating system; None for other errors.
     """
 
 
 def retried(place: str, call: Callable[[], T]) -> T:
-    """What `call` returns; errors that pass are retried with exponential back-off, for about 8 seconds.
+    """Calls `call` and returns its result; retries temporary errors with exponential back-off, for about 8 seconds.
 
     Args:
         place: path or URL of the file, for the message.
-        call: must be safe to repeat.
+        call: function without arguments; it must be safe to repeat.
 
     Raises:
-        OSError: the last error: FileNotFoundError, PermissionError and the like as their own class, all others as
+        OSError: the last error. FileNotFoundError, PermissionError and the like keep their class; all others become
             StorageError.
     """
     for delay in (*_DELAYS, None):
         try:
             return call()
-        except (UsageError, AssertionError, AttributeError, MemoryError, TypeError):  # not of the storage
+        except (UsageError, AssertionError, AttributeError, MemoryError, TypeError):  # not storage errors
             raise
-        except Exception as error:  # each file system has its own errors
+        except Exception as error:  # each file system has its own error classes
             if delay is None or not passes(error):
                 raise named(error, place) from error
         time.sleep(delay * random.uniform(0.75, 1.25))
@@ -57,7 +57,7 @@ def retried(place: str, call: Callable[[], T]) -> T:
 
 
 def passes(error: BaseException) -> bool:
-    """Whether the same call may succeed a little later."""
+    """Whether an error is temporary: the same call may succeed a little later."""
     status = _status(error)
     if status is not None:
         return status in _RETRIED_STATUSES or status >= 500
@@ -69,12 +69,12 @@ def passes(error: BaseException) -> bool:
 
 
 def named(error: Exception, place: str) -> OSError:
-    """The error as an OSError of one line that names the file."""
+    """The error as an OSError whose one-line message names the file."""
     if isinstance(error, StorageError):
         return error
     kind = next((kind for kind in _KINDS if isinstance(error, kind)), StorageError)
     strerror = error.strerror if isinstance(error, OSError) and type(error).__module__ == "builtins" else None
-    if kind is FileNotFoundError:  # some file systems give only the path, others the server's page
+    if kind is FileNotFoundError:  # the message of some file systems is only the path, or the server's HTML page
         strerror = "No such file or directory"
     result = kind(f"{strerror or one_line(error)}: {place}")
     result.errno = error.errno if isinstance(error, OSError) else None
@@ -82,17 +82,17 @@ def named(error: Exception, place: str) -> OSError:
 
 
 def reason(error: BaseException, place: str) -> str:
-    """Why, in one line, without the file that `named` puts behind it."""
+    """The reason of an error in one line, without the file name that `named` appends."""
     return one_line(error).removesuffix(f": {place}")
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message, at most 200 characters, in one line; its class if it has none."""
+    """An error's message in one line of at most 200 characters; its class if it has no message."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status of an error; libraries keep it in different places."""
+    """The HTTP status of an error; libraries store it in different attributes."""
     holders: list[Any] = [error, getattr(error, "response", None)]
     values = [getattr(holder, name, None) for holder in holders for name in ("status", "status_code", "code")]
     found = [int(value) for value in values if isinstance(value, int | str) and str(value).isdecimal()]

@@ -1,4 +1,4 @@
-"""What a data set holds: a row for each dream, a failure for each image that could not be dreamed."""
+"""The contents of a data set: a row for each dream, a failure for each image that could not be dreamed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One dream of a data set. It holds no timings: two equal runs give the same bytes.
+    """One dream of a data set. It holds no timings, so two equal runs give the same bytes.
 
     Attributes:
         id: path of the photograph below the input folder.
-        label: its class folder, if it has one.
+        label: class folder of the photograph; None if it has none.
         name: path of the dream, unique in the data set.
-        dream, source: encoded pictures; the source if it is kept.
-        width, height: of both, in pixels.
-        seed: of the image's random stream.
+        dream, source: encoded pictures; the source is None if it is not kept.
+        width, height: size of both pictures in pixels.
+        seed: seed of the image's random numbers.
         recipe: digest of the recipe.
-        objective_before, objective_after: of the photograph and of the dream, at full size.
+        objective_before, objective_after: objective of the photograph and of the dream, at full size.
     """
 
     id: str
@@ -41,20 +41,20 @@ class Row:
 
     @property
     def pictures(self) -> Iterator[tuple[str, bytes]]:
-        """(column, encoded picture) of those that there are."""
+        """(column, encoded picture) of each picture."""
         yield "dream", self.dream
         if self.source is not None:
             yield "source", self.source
 
     @property
     def size(self) -> int:
-        """Bytes of the pictures."""
+        """Size of the pictures in bytes."""
         return sum(len(data) for _, data in self.pictures)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An image that could not be dreamed: at which stage (`list`, `load`, `dream`, `write`), and why."""
+    """An image that could not be dreamed, with the stage (`list`, `load`, `dream`, `write`) and the error."""
 
     id: str
     stage: str
@@ -62,11 +62,11 @@ class Failure:
 
 
 def printable(text: str) -> str:
-    """Text that can be stored as UTF-8: bytes of a file name that are not UTF-8 are shown as escapes."""
+    """Text that can be stored as UTF-8: other bytes of a file name are shown as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def label_of(id: str) -> str | None:
-    """The class folder of an image: the folder that it lies in, below the input."""
+    """The class folder of an image: its folder, if it is below the input folder."""
     parent = id.rpartition("/")[0].rpartition("/")[2]
     return printable(parent) if parent else None

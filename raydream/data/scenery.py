@@ -1,8 +1,8 @@
-"""Skies and landscapes from numbers alone: the pictures that the demo dreams on.
+"""Generates skies and landscapes from random numbers: the demo dreams these pictures.
 
-A `Place` is painted back to front in linear light: sky, clouds, land, water, film. Its forms
-are 1/f noise on periodic tiles, seen by a level camera that looks along z; so a seed keeps its
-composition at every size. Lengths are kilometres (waves: metres), colours hexadecimal sRGB.
+A `Place` is painted back to front in linear light: sky, clouds, land, water, film. Its shapes
+are 1/f noise on periodic tiles, seen by a level camera that looks along z, so a seed gives the
+same composition at every size. Lengths are in kilometres (waves: metres), colours hexadecimal sRGB.
 """
 
 import zlib
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Field = NDArray[Any]  # of float32, but for passing steps
 Random = np.random.Generator
 Form = Callable[[Random], Field]
-TILE = 512  # cells along the side of a periodic tile
+TILE = 512  # samples along each side of a periodic tile
 SLICES = 28  # through a layer of cloud; jittered, so that none shows
 
 
@@ -35,7 +35,7 @@ def _fractal(rng: Random, power: float = 1.8, first: float = 2.5) -> Field:
 
 
 def _octave(rng: Random, centre: float) -> Field:
-    """An octave of noise, as one of Perlin's (1985) but without a lattice to betray it."""
+    """An octave of noise, like Perlin's (1985) but without a visible lattice."""
     return _noise(rng, lambda x, y: np.exp(-(np.log((x * x + y * y + 1e-9) / centre**2) ** 2)))
 
 
@@ -54,7 +54,7 @@ def _dunes(rng: Random) -> Field:
 
 
 def _spruces(rng: Random) -> Field:
-    """A wood seen from above, 0 to 1: cones with ragged flanks, grown downwards from their tips."""
+    """A height map of a wood, 0 to 1: ragged cones that grow downwards from their tips."""
     wood = np.zeros((TILE, TILE), np.float32)
     wood[tuple(rng.integers(0, TILE, (2, 1500)))] = rng.uniform(0.4, 1, 1500)
     for _ in range(14):
@@ -65,7 +65,7 @@ def _spruces(rng: Random) -> Field:
 
 
 def _sample(tile: Field, x: Field, z: Field) -> Field:
-    """Bilinear look-up in a tile of period 1."""
+    """Bilinear lookup in a tile of period 1."""
     left, low = np.floor(x * TILE), np.floor(z * TILE)
     a, b = x * TILE - left, z * TILE - low
     i, j = left.astype(np.int32) & (TILE - 1), (low.astype(np.int32) & (TILE - 1)) * TILE
@@ -76,7 +76,7 @@ def _sample(tile: Field, x: Field, z: Field) -> Field:
 
 @dataclass(frozen=True)
 class Place:
-    """What there is to see, in which light, from where, and how large the picture is."""
+    """A scene: its contents, light and viewpoint, and the size of the picture."""
 
     light: tuple[float, ...]  # direction (right, up, forward)
     sun: str
@@ -92,7 +92,7 @@ class Place:
     peak: float = 1.0  # heights of both, and of the eye
     bump: float = 0.05
     eye: float = 1.0
-    haze: float = 1.5  # how far one sees, in tiles
+    haze: float = 1.5  # visibility, in tiles
     mist: float = 0.0  # in the valleys
     swell: float = 0.0  # height of waves; 0: no water
     width: int = 1
@@ -117,7 +117,7 @@ def _paint(names: str) -> Field:
 
 
 def _blend(colours: str, t: Field) -> Field:
-    """Colours spread evenly over t from 0 to 1, without a crease between them."""
+    """Interpolates smoothly between colours that are spaced evenly over t from 0 to 1."""
     palette = _paint(colours)
     t = np.clip(t, 0, 1)[..., None] - np.linspace(0, 1, len(palette), dtype=np.float32)
     weights = np.exp(-((t * len(palette) / 1.1) ** 2))
@@ -125,7 +125,7 @@ def _blend(colours: str, t: Field) -> Field:
 
 
 def _shadow(heights: Field, place: Place, cell: float) -> Field:
-    """How high the shade reaches over every cell: a running maximum towards the light."""
+    """Height of the shadow at every position: a running maximum towards the light."""
     x, y, z = (c / (1 - place.light[1] ** 2) ** 0.5 for c in place.light)
     for step in (1, 2, 4, 8, 16, 32, 64):
         moved = np.roll(heights, (-round(z * step), -round(x * step)), (0, 1))
@@ -142,7 +142,7 @@ def _sunlight(heights: Field, place: Place, cell: float) -> Field:
 
 
 def _sky(place: Place) -> Field:
-    """Air from the horizon to the zenith, and the halo and disc of sun or moon."""
+    """The sky from the horizon to the zenith, with the halo and disc of the sun or moon."""
     angle = place.angle()
     halo = 0.35 * np.exp(-angle / 0.45) + 1.2 * np.exp(-angle / 0.09)
     disc = 12 / (1 + np.exp(np.clip((angle - 0.022) / 0.002, -30, 30)))
@@ -151,7 +151,7 @@ def _sky(place: Place) -> Field:
 
 
 def _clouds(place: Place, rng: Random, picture: Field) -> Field:
-    """Marches rays up through a layer of cloud; Beer's law says what it hides and shades."""
+    """Ray marching up through a layer of cloud; Beer's law gives its opacity and shading."""
     thick, spread = 0.8 * place.base**-0.5, 14 + 6 * place.base
     tops = _fractal(rng, 1.9, 4) + place.cover
     tops = np.clip(np.sign(tops) * np.sqrt(np.abs(tops)) * 0.6, -0.5, 1.2)
@@ -178,7 +178,7 @@ def _clouds(place: Place, rng: Random, picture: Field) -> Field:
 
 
 def _lay(picture: Field, hit: NDArray[np.bool_], colour: Field) -> Field:
-    """Covers the picture with the colours that its 2 x 2 rays a pixel have hit."""
+    """Composites the colours that the rays hit (2 x 2 rays per pixel) over the picture."""
     layer = np.zeros((*hit.shape, 4), np.float32)
     layer[hit] = np.pad(colour, ((0, 0), (0, 1)), constant_values=1)
     layer = layer.reshape(len(picture), 2, -1, 2, 4).mean((1, 3))
@@ -186,7 +186,7 @@ def _lay(picture: Field, hit: NDArray[np.bool_], colour: Field) -> Field:
 
 
 def _land(place: Place, rng: Random, picture: Field, air: Field) -> Field:
-    """The land in sunlight, behind haze, and behind mist that lies in the valleys."""
+    """The land in sunlight, behind haze and behind the mist in its valleys."""
     relief, detail = place.relief(rng), place.detail(rng)
     lit = _sunlight(relief, place, place.tile / TILE / place.peak)
     fine = _sunlight(detail, place, place.tile / 8 / TILE / place.bump)
@@ -217,7 +217,7 @@ def _land(place: Place, rng: Random, picture: Field, air: Field) -> Field:
 
 
 def _water(place: Place, rng: Random, picture: Field) -> Field:
-    """Waves that mirror the picture above them; spectrum of a wind, Fresnel by Schlick (1994)."""
+    """Waves that mirror the picture above them: wind spectrum, Fresnel term by Schlick (1994)."""
     right, up = place.rays(2)
     z = 5 / np.maximum(-up[up < 0], 1e-3)[:, None]
     waves = _noise(rng, lambda x, y: (0.4 + np.abs(y + 0.3 * x)) * (9 + x * x + y * y) ** -1.55)
@@ -236,7 +236,7 @@ def _water(place: Place, rng: Random, picture: Field) -> Field:
 
 
 def _film(picture: Field, rng: Random) -> Field:
-    """A shoulder for the lights, a little contrast, grain; linear light to sRGB in [-1, 1]."""
+    """Compresses the highlights, adds contrast and grain; converts linear light to sRGB in [-1, 1]."""
     y = np.clip(picture / np.cbrt(1 + picture**3), 0, 1) ** (1 / 2.2)
     grain = rng.standard_normal(picture.shape[:2], dtype=np.float32)
     grain = (grain + np.roll(grain, 1, 0) + np.roll(grain, 1, 1))[..., None] * 0.01
@@ -284,7 +284,7 @@ def scene(kind: str, seed: int, width: int = 448, height: int = 336) -> NDArray[
     sky, shade = _sky(place), _paint(place.shade)
     air = sky[min(int(place.horizon * height), height - 1)]
     air = 0.6 * air / np.maximum(air.max(-1, keepdims=True), 1) + 0.4 * shade
-    wind, rock, wave = rng.spawn(3)  # apart, as the clouds draw a number for every pixel
+    wind, rock, wave = rng.spawn(3)  # separate streams, since the clouds draw a number for every pixel
     picture = _clouds(place, wind, sky)
     picture = _land(place, rock, picture, air) if place.tile else picture
     return _film(_water(place, wave, picture) if place.swell else picture, rng)

@@ -1,4 +1,4 @@
-"""The shard: the unit of distributed work, some images in, one part file and one completion mark out."""
+"""The shard: the unit of distributed work. It is a few images; its results are one part file and one mark."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTS = "_raydream/parts"
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """What became of the images of a shard: rows and failures, the device, and the seconds spent dreaming."""
+    """The results of a shard: rows, failures, the device, and the seconds spent dreaming."""
 
     number: int
     rows: Sequence[Row]
@@ -27,12 +27,12 @@ class Shard:
 
 
 def part_name(shard: int, format: Format) -> str:
-    """The file of a shard, until the data set is finished."""
+    """Name of a shard's part file, which exists until the data set is finished."""
     return f"{PARTS}/{shard:07d}.{BY_NAME[format].ENDING}"
 
 
 def write(out: Folder, shard: Shard, format: Format) -> Mark:
-    """Writes the part of a shard (none if it has no rows), then its mark."""
+    """Writes the part of a shard (unless it has no rows), then its mark."""
     if format == "files":
         for row in shard.rows:
             for column, picture in row.pictures:

@@ -1,4 +1,4 @@
-"""Files by URL: anything fsspec knows (a path, gs://, memory://, https://, ...), whole or not at all."""
+"""Reads and writes files by path or by any URL of fsspec (gs://, memory://, https://, ...). Writes are atomic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from raydream.data.retries import named, one_line, reason, retried
 from raydream.data.whole_files import WholeFile, WholeFiles
 from raydream.errors import UsageError
 
-# It logs each error with a traceback before it raises it; we report it in one line.
+# gcsfs logs each error with a traceback before it raises it; raydream reports it in one line.
 logging.getLogger("gcsfs").addHandler(logging.NullHandler())
 
 _THREADS = 16  # they wait for the network
@@ -29,11 +29,11 @@ _THREADS = 16  # they wait for the network
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder by URL. Names in it are relative paths with `/`; they are never parsed as URLs or patterns.
+    """A folder, by path or URL. Names in it are relative paths with `/`; they are never parsed as URLs or patterns.
 
-    Errors that pass (of the network, of a busy server) are retried with back-off. What remains is an OSError of one
-    line that ends with the file: FileNotFoundError, PermissionError, ..., or StorageError. A URL that no file system
-    takes is a UsageError.
+    Temporary errors (network, busy server) are retried with back-off. Other errors are OSErrors (FileNotFoundError,
+    PermissionError, ..., or StorageError) with a one-line message that ends with the file. A URL that no file system
+    supports is a UsageError.
     """
 
     url: str
@@ -42,7 +42,7 @@ class Folder:
     def _place(self) -> tuple[Any, str]:
         try:
             fs, root = _opened(self.url)
-        except Exception as error:  # each file system has its own errors for what it cannot parse
+        except Exception as error:  # each file system has its own errors for URLs that it cannot parse
             raise UsageError(f"URL {self.url!r} cannot be used: {one_line(error)}") from error
         return fs, root.rstrip("/") or "/"
 
@@ -55,26 +55,26 @@ class Folder:
 
     @property
     def local(self) -> bool:
-        """Whether it lies in this machine's own file system."""
+        """Whether the folder is in this machine's file system."""
         return isinstance(self._place[0], LocalFileSystem)
 
     @property
     def path(self) -> str:
-        """The path in the file system; in this machine's, the real path, without links."""
+        """The path in the file system; for a local folder, the real path without symbolic links."""
         return os.path.realpath(self._place[1]) if self.local else self._place[1]
 
     def same_system(self, other: Folder) -> bool:
-        """Whether both folders lie in the same file system, so that their paths can be compared."""
+        """Whether both folders are in the same file system, so that their paths can be compared."""
         return (self.local and other.local) or self._place[0] == other._place[0]
 
     def files(self, below: str = "") -> dict[str, int]:
-        """Names of all files below a name -> size in bytes (0 where it is not known); empty if there are none.
+        """All files below a name: name -> size in bytes (0 if unknown); empty if there are none.
 
-        In this machine's file system, links to folders are followed, but not in circles; pipes and devices are left
-        out. A folder that cannot be listed is named like a file, so that it is not passed over in silence.
+        In a local folder, links to folders are followed, except in circles. Pipes and devices are left out. A folder
+        below that cannot be listed is returned like a file, so that it is not ignored silently.
 
         Raises:
-            UsageError: this is no folder, or one that must not be listed.
+            UsageError: this is not a folder, or there is no permission to list it.
         """
         try:
             found = retried(self.place(below), lambda: self._listed(self._path(below)))
@@ -83,7 +83,7 @@ class Folder:
         except (NotADirectoryError, PermissionError) as error:
             raise UsageError(f"{self.url} cannot be listed: {reason(error, self.place(below))}") from error
         prefix = len(self._path("x")) - 1
-        # A place that is itself a file is listed as holding itself, under no name.
+        # Some file systems list a file as a folder that holds itself, under an empty name.
         return {path[prefix:]: size for path, size in found if path[prefix:]}
 
     def _listed(self, start: str) -> list[tuple[str, int]]:
@@ -92,11 +92,11 @@ class Folder:
             return sorted(_local_files(start))
         fs.invalidate_cache()
         found = fs.find(start, detail=True)
-        fs.invalidate_cache()  # or it keeps all details in memory
+        fs.invalidate_cache()  # otherwise it keeps all details in memory
         return [(path, int(info.get("size") or 0)) for path, info in found.items()]
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file. Not the file systems' own `exists`: that takes any error for a no."""
+        """Whether a file exists. (The `exists` of fsspec returns False for any error.)"""
         try:
             self.size(name)
         except (FileNotFoundError, NotADirectoryError):
@@ -104,24 +104,24 @@ class Folder:
         return True
 
     def size(self, name: str) -> int:
-        """Bytes of a file; 0 where the file system does not know."""
+        """Size of a file in bytes; 0 if the file system does not know it."""
         fs, path = self._place[0], self._path(name)
         return int(retried(self.place(name), lambda: fs.info(path)).get("size") or 0)
 
     def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
-        """The bytes of a file, or those from `start` up to before `end`."""
+        """The bytes of a file, from `start` up to but without `end`."""
         fs, path = self._place[0], self._path(name)
         data: bytes = retried(self.place(name), lambda: fs.cat_file(path, start=start, end=end))
         return data
 
     def read_all(self, names: Sequence[str]) -> Iterator[bytes]:
-        """The bytes of many small files, in order; some are read at once, and few are in memory."""
+        """The bytes of many small files, in order. A few files at a time are read in parallel."""
         with ThreadPoolExecutor(_THREADS) as pool:
             for start in range(0, len(names), 4 * _THREADS):
                 yield from pool.map(self.read, names[start : start + 4 * _THREADS])
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file so that it appears whole or not at all, in place of any that is there."""
+        """Writes a file atomically: it appears complete or not at all. An existing file is replaced."""
         retried(self.place(name), lambda: self._written(self._path(name), data))
 
     def _written(self, path: str, data: bytes) -> None:
@@ -131,11 +131,11 @@ class Folder:
                 file.write(data)
             return
         fs.makedirs(fs._parent(path), exist_ok=True)
-        fs.pipe_file(path, data)  # object stores show an object when its upload is complete
+        fs.pipe_file(path, data)  # object stores show an object only after its upload is complete
 
     @contextmanager
     def create(self, name: str) -> Iterator[IO[bytes]]:
-        """A file to write to; it appears, as `write` does it, when the block ends without an error."""
+        """A file to write to. It appears as with `write`, when the block ends without an error."""
         fs, path = self._place[0], self._path(name)
         try:
             if self.local:
@@ -148,12 +148,12 @@ class Folder:
                 fs.makedirs(fs._parent(path), exist_ok=True)
                 retried(self.place(name), lambda: fs.put_file(temporary.name, path))
         except OSError as error:
-            if not error.strerror:  # it names its file already
+            if not error.strerror:  # its message already names the file
                 raise
             raise named(error, self.place(name)) from error
 
     def move(self, name: str, target: str) -> None:
-        """Gives a file another name, in place of any file that has it; the target appears whole or not at all."""
+        """Renames a file; an existing target is replaced. The target appears complete or not at all."""
         fs, old, new = self._place[0], self._path(name), self._path(target)
         if self.local:
             Path(new).parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ class Folder:
         self.remove(name)
 
     def remove(self, name: str) -> None:
-        """Removes a file, if it is there."""
+        """Removes a file if it exists."""
         fs, path = self._place[0], self._path(name)
         try:
             retried(self.place(name), lambda: fs.rm_file(path))
@@ -172,7 +172,7 @@ class Folder:
             return
 
     def write_new(self, name: str, data: bytes) -> bool:
-        """Writes a file that is not there yet; False if there is one. Where the file system can, by one step only."""
+        """Creates a file; returns False if it already exists. It is atomic if the file system supports that."""
         fs, path = self._place[0], self._path(name)
         try:
             if self.local:
@@ -184,26 +184,26 @@ class Folder:
                 fs.pipe_file(path, data, mode="create")
         except FileExistsError:
             return False
-        except Exception as error:  # no retry: a first attempt that failed may have written the file
+        except Exception as error:  # no retry: the failed attempt may have written the file
             raise named(error, self.place(name)) from error
         return True
 
     def arrow(self) -> tuple[Any, str]:
-        """For code that takes pyarrow's file systems: one that writes as `write` does, and this folder's path in it."""
+        """A pyarrow file system that writes as `write` does, and the path of this folder in it."""
         from pyarrow.fs import FSSpecHandler, PyFileSystem
 
         fs, root = self._place
         return PyFileSystem(FSSpecHandler(WholeFiles() if self.local else fs)), root
 
     def remove_partial(self) -> None:
-        """Removes what killed writers left behind."""
+        """Removes the unfinished files of killed writers."""
         for name in self.files() if self.local else ():
             if name.endswith(".partial"):
                 Path(self._path(name)).unlink(missing_ok=True)
 
 
 def _opened(url: str) -> tuple[Any, str]:
-    """The file system and the path in it. What has no :// is a path of this machine, whatever characters it has."""
+    """The file system and the path in it. A text without :// is always a local path."""
     if "://" in url:
         fs, path = fsspec.core.url_to_fs(url)
         return fs, path
@@ -224,7 +224,7 @@ def _local_files(root: str) -> Iterator[tuple[str, int]]:
         for entry in entries:
             try:
                 info = entry.stat()
-            except OSError:  # a link to nowhere
+            except OSError:  # a broken link
                 yield entry.path, 0
                 continue
             if stat.S_ISREG(info.st_mode):
@@ -234,21 +234,21 @@ def _local_files(root: str) -> Iterator[tuple[str, int]]:
 
 
 def absolute(url: str) -> str:
-    """A path as an absolute one; other URLs as they are."""
+    """The absolute path; URLs are returned unchanged."""
     return url if "://" in url else os.path.abspath(os.path.expanduser(url))
 
 
 def absolute_if_file(name: str) -> str:
-    """The absolute path of a file of this machine, for workers in other folders; other names, such as `vgg16`, as
-    they are."""
+    """The absolute path of a local file, since workers run in other folders; other names, such as `vgg16`, are
+    returned unchanged."""
     return absolute(name) if Path(name).is_file() else name
 
 
 def read(url: str, what: str = "file") -> bytes:
-    """The bytes at a path or URL that the user named.
+    """Reads the file at a path or URL that the user gave.
 
     Raises:
-        UsageError: there is no such file, or it cannot be read.
+        UsageError: the file does not exist or cannot be read.
     """
     try:
         fs, path = _opened(url)
@@ -256,12 +256,12 @@ def read(url: str, what: str = "file") -> bytes:
         return data
     except FileNotFoundError as error:
         raise UsageError(f"{what} {url} does not exist") from error
-    except Exception as error:  # of `_opened`, too: each file system has its own errors
+    except Exception as error:  # also from `_opened`: each file system has its own error classes
         raise UsageError(f"{what} {url} cannot be read: {reason(error, url)}") from error
 
 
 def split(url: str) -> tuple[str, str]:
-    """The folder and the last part of a path or URL; a path has the separators of this system, as `\\` on Windows."""
+    """The folder and the last part of a path or URL. Paths have the separators of this system (`\\` on Windows)."""
     if "://" in url:
         folder, slash, name = url.rpartition("/")
         return f"{folder}{slash}", name
@@ -270,14 +270,14 @@ def split(url: str) -> tuple[str, str]:
 
 
 def join(folder: str, name: str) -> str:
-    """The path or URL of a file in a folder, the reverse of `split`."""
+    """The path or URL of a file in a folder; the reverse of `split`."""
     if "://" in folder:
         return f"{folder}{'' if folder.endswith('/') else '/'}{name}"
-    return os.path.join(folder, name)  # and not PurePath, which makes `./~x` a home folder
+    return os.path.join(folder, name)  # PurePath would turn `./~x` into `~x`, a home folder
 
 
 def exists(url: str) -> bool:
-    """Whether there is a file or folder at a path or URL; UsageError if that cannot be found out."""
+    """Whether a file or folder exists at a path or URL; raises a `UsageError` if that cannot be checked."""
     folder, name = split(url)
     try:
         return Folder(folder).exists(name)
@@ -286,10 +286,10 @@ def exists(url: str) -> bool:
 
 
 def write(url: str, data: bytes) -> None:
-    """Writes a file to a path or URL that the user named, as `Folder.write`.
+    """Writes a file like `Folder.write`, to a path or URL that the user gave.
 
     Raises:
-        UsageError: that is no place to write to.
+        UsageError: the user cannot write to that place.
         OSError: the file could not be written, for example because the disk is full.
     """
     parent, name = split(url)
@@ -301,22 +301,22 @@ def write(url: str, data: bytes) -> None:
 
 
 def check_apart(source: str, output: str) -> None:
-    """UsageError if the output is the input or lies below it: the next run would take dreams for photographs.
+    """Raises a `UsageError` if the output is the input or below it: the next run would dream the dreams.
 
-    Links and different ways to write a URL do not hide it.
+    Symbolic links, and different spellings of a URL, are resolved first.
     """
     above, below = Folder(source), Folder(output)
     if above.same_system(below) and f"{below.path.rstrip('/')}/".startswith(f"{above.path.rstrip('/')}/"):
-        raise UsageError(f"output {output} lies in the input: the next run would take the dreams for photographs")
+        raise UsageError(f"output {output} lies in the input: the next run would dream the dreams: use another folder")
 
 
 def check_writable(url: str) -> None:
-    """UsageError if a path of this machine cannot be written to; for other URLs, the write itself tells."""
+    """Raises a `UsageError` if a local path cannot be written. URLs are not checked here."""
     if "://" in url:
         return
     target = Path(absolute(url))
     try:
-        target.exists()  # raises an error for a name that is too long
+        target.exists()  # raises an OSError if the name is too long
         folder = next((above for above in target.parents if above.exists()), target)
     except OSError as error:
         raise UsageError(f"{url} cannot be written: {error.strerror}") from error

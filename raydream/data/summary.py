@@ -1,4 +1,4 @@
-"""What was made: the sums over a data set's shards, the logs of its runs, and the manifest."""
+"""The summary of a data set: sums over its shards, logs of its runs, and the manifest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PACKAGES = ("tensorflow", "keras", "ray", "pillow", "pyarrow", "numpy")
 
 @dataclass(frozen=True)
 class Summary:
-    """Sums over the shards that are done."""
+    """Sums over the finished shards."""
 
     shards: int
     images: int
@@ -40,7 +40,7 @@ class Summary:
 
     @classmethod
     def of(cls, found: Sequence[Mark]) -> Summary:
-        """Of these shards."""
+        """The summary of some shards, from their marks."""
         measured = sum(mark.measured for mark in found)
         before, after = (sum(getattr(mark, f"objective_{when}") for mark in found) for when in ("before", "after"))
         return cls(
@@ -55,24 +55,24 @@ class Summary:
 
 
 def log(out: Folder, entry: dict[str, Any]) -> None:
-    """Notes how a run went; a file for each run, since object stores cannot append."""
+    """Logs how a run ended. Each run has its own file, since object stores cannot append."""
     when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     out.write(f"{LOGS}/{when}.json", json.dumps({"ended": when, **entry}).encode())
 
 
 def logged_seconds(out: Folder) -> float:
-    """Seconds that the earlier runs took, those that were not killed."""
+    """Total seconds of the earlier runs, without killed ones."""
     whole = [name for name in out.files(LOGS) if name.endswith(".json")]
     return float(sum(json.loads(data)["seconds"] for data in out.read_all(whole)))
 
 
 def manifest(plan: Plan, made: Summary, seconds: float) -> dict[str, Any]:
-    """Versions, digests, device, counts, seconds and failures of a data set, as plain data.
+    """Versions, digests, devices, counts, seconds and failures of a data set, as plain data.
 
-    Paths of this machine are not in it: a data set is often published, and they say who made it where.
+    It contains no local paths: data sets are often published, and paths may reveal who made them.
 
     Args:
-        seconds: wall time of the runs that made it.
+        seconds: wall time of all runs.
     """
     job = plan.job
     return {
@@ -105,7 +105,7 @@ def manifest(plan: Plan, made: Summary, seconds: float) -> dict[str, Any]:
 
 
 def preset_of(recipe: Recipe) -> str | None:
-    """The name of the preset that a recipe is, whatever was filled in when it was resolved; None for other recipes."""
+    """The preset that equals a recipe, apart from values that were filled in by resolving it; None if there is none."""
 
     def given(recipe: Recipe) -> dict[str, Any]:
         return {**recipe.as_dict(), "weights_digest": None, "precision": recipe.precision or "float32"}
@@ -114,7 +114,7 @@ def preset_of(recipe: Recipe) -> str | None:
 
 
 def last_part(path: str) -> str:
-    """The last part of a path or URL; a name as it is."""
+    """The last part of a path or URL; a plain name is returned unchanged."""
     return path.rstrip("/").rpartition("/")[2]
 
 

@@ -1,6 +1,6 @@
 """The format `webdataset`: tar files with KEY.dream.png, KEY.source.png and KEY.json for each row.
 
-Keys are unique in the data set: number of the shard, number of the row in it.
+A key is the number of the shard and the number of the row in it, so it is unique in the data set.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _CHUNK = 8_000_000  # bytes copied at once
 
 
 def encode(rows: Sequence[Row], shard: int) -> tuple[bytes, tuple[int, ...]]:
-    """The tar file of a shard, and how many bytes of it each row takes, by which `read` finds a row.
+    """The tar file of a shard, and the bytes that each row takes in it, with which `read` finds a row.
 
-    A missing label is "", not null: `datasets` takes the types of a whole data set from its first rows.
+    A missing label is "" instead of null: `datasets` infers the types of a whole data set from its first rows.
     """
     sink = io.BytesIO()
     ends = []
@@ -47,7 +47,7 @@ def _add(tar: tarfile.TarFile, key: str, row: Row) -> None:
 
 
 def join(out: Folder, parts: Sequence[str], file: IO[bytes]) -> None:
-    """Writes the members of several tar files as one file."""
+    """Joins several tar files into one."""
     for part in parts:
         source = RangedFile(out, part)
         left = _end(source)
@@ -60,14 +60,14 @@ def join(out: Folder, parts: Sequence[str], file: IO[bytes]) -> None:
 
 
 def _end(file: RangedFile) -> int:
-    """Where the members of a tar file end and the empty blocks begin."""
+    """The offset at which the members of a tar file end and the empty blocks begin."""
     with tarfile.open(fileobj=file) as tar:
         tar.getmembers()
         return int(tar.offset)
 
 
 def read(out: Folder, name: str, sizes: Sequence[int], wanted: Sequence[int]) -> list[Row]:
-    """The rows with these numbers of a file whose rows take `sizes` bytes each; nothing else is read."""
+    """Rows of a file; `wanted` holds their numbers, `sizes` the bytes of all rows. Other rows are not read."""
     starts = [0, *accumulate(sizes)]
     return [_row(out.read(name, starts[number], starts[number + 1])) for number in wanted]
 

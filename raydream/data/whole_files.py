@@ -1,4 +1,4 @@
-"""Files of this machine that appear whole or not at all, whatever kills their writer."""
+"""Local files that are written atomically: they appear complete or not at all, even if the writer is killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 
 class WholeFile(io.BufferedWriter):
-    """A file that appears when it is closed, in place of any that is there; not after a write that failed."""
+    """A file that appears when it is closed, unless a write failed. An existing file is replaced."""
 
     def __init__(self, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ class WholeFile(io.BufferedWriter):
 
     def __del__(self) -> None:
         with suppress(ValueError):  # the file could not be opened
-            if not self.closed:  # dropped before it was closed: it is not whole
+            if not self.closed:  # garbage-collected before it was closed: it is not complete
                 self._discard()
 
     def _discard(self) -> None:
@@ -56,7 +56,7 @@ class WholeFile(io.BufferedWriter):
 
 
 class WholeFiles(LocalFileSystem):  # type: ignore[misc]
-    """The file system of this machine, which writes each file as a `WholeFile`."""
+    """The local file system, but each file is written as a `WholeFile`."""
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         return WholeFile(Path(path)) if mode == "wb" else super()._open(path, mode, **options)

@@ -1,1 +1,1 @@
-"""Orchestration: the only modules that import Ray. Each is `run(...)` plus a command line."""
+"""Jobs on Ray: the only modules that import Ray. Each job has a function `run` and a command line."""

@@ -1,4 +1,4 @@
-"""What all jobs need of a Ray cluster: to be on it, and its devices."""
+"""What all jobs need from a Ray cluster: a connection, and the devices."""
 
 from __future__ import annotations
 
@@ -22,33 +22,34 @@ from raydream.jobs.ray_errors import cause
 
 
 def say(text: str) -> None:
-    """Prints a line for people, on stderr."""
+    """Prints a line to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def joined(say: Callable[[str], None] = say) -> Iterator[None]:
-    """The time of a job on a Ray cluster, which stays for the next job of this process.
+    """A context in which this process is connected to a Ray cluster. The connection stays open for its next job.
 
-    RAY_ADDRESS names the cluster; `ray job submit` sets it. Without it, a cluster that this user has started here
-    with `ray start` is joined, as `ray.init` does. Else, and for RAY_ADDRESS=local, a local cluster is started.
+    RAY_ADDRESS names the cluster; `ray job submit` sets it. If it is not set, a cluster that this user has started on
+    this machine with `ray start` is joined, as in `ray.init`. Otherwise, or with RAY_ADDRESS=local, a local cluster is
+    started.
 
     Args:
-        say: is told in a few words what is waited for.
+        say: called with a short text while the user has to wait.
 
     Raises:
-        UsageError: RAY_ADDRESS names no cluster, or its token is missing.
+        UsageError: there is no cluster at RAY_ADDRESS, or its token is missing.
         WorkError: Ray cannot start, its head has died, or a task has failed.
-        KeyboardInterrupt: on SIGINT or SIGTERM, in the main thread; elsewhere signals are left alone.
+        KeyboardInterrupt: on SIGINT or SIGTERM. In other threads than the main thread, signals are not handled.
     """
     with commands.interruptible():
         if not ray.is_initialized():
             _connect(say)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # an error ends in `cause`, in one line
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # `cause` reports errors, in one line
     watch = head_watch.HeadWatch(local=started_here())
     try:
-        # Anew, since Ray's C++ code has put a handler of its own in place.
+        # Again, since Ray's C++ code has replaced the signal handler.
         with commands.interruptible(), watch:
             yield
     except (KeyboardInterrupt, ray.exceptions.RayError) as error:
@@ -58,15 +59,16 @@ def joined(say: Callable[[str], None] = say) -> Iterator[None]:
             raise WorkError(f"{lost}: what is finished is kept, run the same command again") from error
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise WorkError(f"the cluster cannot do it: {cause(error)}") from error
+        raise WorkError(f"the work failed on the cluster: {cause(error)}") from error
 
 
 def _connect(say: Callable[[str], None]) -> None:
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors reach us as exceptions
-    # Else Ray ends idle workers after a second where there are few cores, and starting one anew for each
-    # shard's loading and writing (two seconds of a core) takes a third of the dreamers' time.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors arrive as exceptions
+    # By default, Ray ends idle workers after a second if there are few cores. A new worker for each shard's
+    # loading and writing (two seconds of a core) would take a third of the time of the actors that dream.
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(3_600_000))
-    # Else workers run at nice 15, and give way to Ray's own bookkeeping: a tenth of their time. `nice` the job.
+    # By default, workers run at nice 15 and lose a tenth of their time to Ray's own processes. To run the whole job
+    # at a low priority, start it with `nice`.
     os.environ.setdefault("RAY_worker_niceness", "0")
     asked = os.environ.get("RAY_ADDRESS")
     address = asked or _running_here() or "local"
@@ -89,12 +91,12 @@ def _join(address: str, asked: bool, say: Callable[[str], None]) -> None:
         if _refused(error):
             right = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH as on its head"
             own = "" if asked else "; or RAY_ADDRESS=local for a cluster of your own"
-            raise UsageError(f"the Ray cluster at {address} asks for its token: {right}{own}") from error
-        raise UsageError(f"RAY_ADDRESS={address} leads to no cluster: {error}") from error
+            raise UsageError(f"the Ray cluster at {address} requires its token: {right}{own}") from error
+        raise UsageError(f"RAY_ADDRESS={address}: there is no cluster at this address: {error}") from error
 
 
 def _refused(error: BaseException | None) -> bool:
-    """Whether an error of `ray.init` comes from a missing or wrong token, which Ray only tells far below it."""
+    """Whether an error of `ray.init` was caused by a missing or wrong token; Ray only says so in a nested error."""
     while error:
         if isinstance(error, ray.exceptions.AuthenticationError) or "InvalidAuthToken" in str(error):
             return True
@@ -103,9 +105,9 @@ def _refused(error: BaseException | None) -> bool:
 
 
 def _running_here() -> str | None:
-    """The address of a cluster that `ray start` has started here and that still runs, if it is this user's.
+    """The address of a running cluster that this user has started on this machine with `ray start`; else None.
 
-    Another user's would do the work under that user's name.
+    A cluster of another user is not used: it would do the work under the other user's account.
     """
     file = Path(get_ray_address_file(None))
     if not file.is_file() or (hasattr(os, "getuid") and file.stat().st_uid != os.getuid()):
@@ -115,27 +117,27 @@ def _running_here() -> str | None:
 
 
 def started_here() -> bool:
-    """Whether this process started the cluster, so that it has no other machines and none will come."""
+    """Whether this process started the cluster. Then it has one machine, and no others will join."""
     node = ray._private.worker.global_worker.node
     return bool(node and node.is_head())
 
 
 class Devices(NamedTuple):
-    """What actors or workers run on."""
+    """The devices for actors or workers."""
 
-    gpus: float  # that each gets; above 0 also where GPUs were found and not asked for
-    room: int  # how many of them the cluster has room for now
+    gpus: float  # GPUs for each
+    room: int  # how many actors or workers fit on the cluster now
 
 
 def devices(gpus_each: float | None, option: str = "--gpus-per-actor") -> Devices:
-    """The devices of a cluster.
+    """The devices of the cluster.
 
     Args:
-        gpus_each: GPUs that each actor or worker asks for; None for 1 where the cluster has GPUs, else 0.
-        option: the option that says so, for the error.
+        gpus_each: GPUs for each actor or worker; None for 1 if the cluster has GPUs, else 0.
+        option: name of the option that sets this, for the error message.
 
     Raises:
-        UsageError: GPUs are asked for and this machine, which is the whole cluster, has none.
+        UsageError: GPUs are requested, but the cluster is only this machine, which has none.
     """
     available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     gpus = gpus_each
@@ -143,12 +145,12 @@ def devices(gpus_each: float | None, option: str = "--gpus-per-actor") -> Device
         gpus = 1.0 if available.get("GPU") else 0.0
     if gpus and not available.get("GPU"):
         if started_here():
-            raise UsageError(f"{option} {gpus:g}: this machine has no GPU: leave it out, or say 0")
-        say("no node has a GPU yet: waiting for the cluster to bring one")
+            raise UsageError(f"{option} {gpus:g}: this machine has no GPU: leave the option out, or set it to 0")
+        say("no node has a GPU yet: waiting for the cluster to add one")
     room = available.get("GPU", 0.0) / gpus if gpus else available.get("CPU", 1.0)
     return Devices(gpus, int(room))
 
 
 def own_cores() -> float:
-    """Cores that Ray has given to this actor or task."""
+    """The number of cores that Ray has assigned to this actor or task."""
     return float(ray.get_runtime_context().get_assigned_resources().get("CPU", 1.0))  # type: ignore[no-untyped-call]

@@ -2,14 +2,14 @@
 
     python -m raydream.jobs.compress_backbone --input photographs --output compressed --through mixed8
 
-What the convolutions see of photographs and of half-done dreams is summed up, a shard of photographs at a time. Then
-their weights are quantized by GPTQ; see `compression` and `quantization`. The same command goes on where it stopped.
-With another number of `--bits` it uses the same sums.
+The job collects statistics of the convolutions' inputs, for photographs and half-done dreams, one shard of photographs
+at a time. Then it quantizes the weights by GPTQ; see `compression` and `quantization`. The same command continues where
+it stopped. With another number of `--bits`, it uses the same statistics.
 
-    OUT/inception_v3.npz                     the network: `weights:` of its backbone, or a `backbone:` of its own
+    OUT/inception_v3.npz                     the network, for `weights:` of its backbone or for `backbone:`
     OUT/README.md                            its card: data, command, figures
-    OUT/_raydream/statistics/00000.npz ...   the sums of each shard
-    OUT/_raydream/settings.json              the options that the sums depend on
+    OUT/_raydream/statistics/00000.npz ...   the statistics of each shard
+    OUT/_raydream/settings.json              the options that the statistics depend on
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 
 def run(job: Compression) -> dict[str, Any]:
-    """Compresses the network, or goes on with it.
+    """Compresses the network, or continues an earlier run.
 
     Returns:
         The figures: bytes, errors and cosines, as in the card.
 
     Raises:
-        UsageError: something is asked that cannot be.
-        WorkError: the cluster cannot do it, or another driver works on this output.
-        KeyboardInterrupt: on SIGINT or SIGTERM; finished shards stay.
+        UsageError: an option or a file cannot be used.
+        WorkError: the work failed, or another driver works on this output.
+        KeyboardInterrupt: on SIGINT or SIGTERM; finished shards are kept.
     """
     from raydream.jobs.compressing.finish import objectives_of
     from raydream.jobs.compressing.original import Original, prepare
@@ -54,7 +54,7 @@ def run(job: Compression) -> dict[str, Any]:
 
 
 def _make(original: Original, found: Photographs, objectives: list[list[str]], lease: str) -> dict[str, Any]:
-    """Collects the statistics that are missing, then compresses with all of them."""
+    """Collects the missing statistics, then compresses the network."""
     from raydream.data.storage import Folder
     from raydream.jobs.compressing import statistics
     from raydream.jobs.compressing.finish import finish
@@ -80,15 +80,15 @@ def _asked(job: Compression, original: Original, found: Photographs) -> dict[str
 
 
 def main(job: Callable[..., Compression]) -> int:
-    """Compress a trained network into a few megabytes for dreaming. The same command goes on where it stopped.
+    """Compress a trained network into a few megabytes for dreaming. The same command continues where it stopped.
 
-    Exit status: 0 done, 1 the work cannot be done, 2 wrong usage, 130 interrupted (finished shards are kept).
+    Exit status: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted (finished shards are kept).
     """
     asked = job()
     try:
         figures = run(asked)
     except KeyboardInterrupt:
-        print("interrupted: finished shards are kept, the same command goes on from there", file=sys.stderr)
+        print("interrupted: finished shards are kept, the same command continues", file=sys.stderr)
         return commands.INTERRUPTED
     print(f"{figures['bytes']:,} bytes: see {asked.output.rstrip('/')}/README.md", file=sys.stderr)
     return commands.OK

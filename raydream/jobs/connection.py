@@ -1,6 +1,6 @@
-"""Connects this process to Ray: a local cluster that only this user reaches, or one that runs already.
+"""Connects this process to Ray: to a new local cluster that only this user can use, or to a running cluster.
 
-`ray.init` waits in C++ for many seconds, deaf to signals. It runs in a thread here, and the caller waits in Python.
+`ray.init` blocks in C++ for many seconds and ignores signals. So it runs in a thread, and the caller waits in Python.
 """
 
 from __future__ import annotations
@@ -20,49 +20,49 @@ import ray
 import ray._private.worker
 
 # isort: split
-import psutil  # type: ignore[import-untyped]  # Ray brings it; importable only after Ray
+import psutil  # type: ignore[import-untyped]  # part of Ray, which makes it importable
 
 from raydream.cli import commands
 
-_ATTEMPTS = 2  # a busy machine may once be too slow for Ray's own time limit
-_PATIENCE = 1.0  # seconds that an interrupted start has to end by itself once its processes are gone
+_ATTEMPTS = 2  # on a busy machine, the first start may exceed Ray's time limit
+_PATIENCE = 1.0  # seconds to wait for an interrupted start to end after its processes were killed
 _local: set[Any] = set()  # the processes of the local cluster
 
 
 def require_token() -> None:
-    """Makes the next local cluster of this process refuse everyone who does not know its token.
+    """Makes the next local cluster of this process require a token.
 
-    The token is random unless the user has set RAY_AUTH_TOKEN. It travels in the environment, which only this user
-    can read. Ray itself turns authentication on where RAY_AUTH_MODE is not set; setting it here would come too late,
-    since importing Ray reads it.
+    The token is random unless the user has set RAY_AUTH_TOKEN. It is passed in the environment, which only this user
+    can read. Ray turns authentication on if RAY_AUTH_MODE is not set. (It cannot be set here: Ray has read it already,
+    on import.)
     """
     os.environ.pop("RAY_AUTH_MODE", None)
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def start_local(**options: Any) -> None:
-    """Starts a local cluster with this machine's cores and GPUs, which listens on the loopback interface only.
+    """Starts a local cluster with this machine's cores and GPUs. It listens only on the loopback interface.
 
     Args:
         options: more options of `ray.init`.
 
     Raises:
-        RuntimeError: Ray cannot start, twice in a row.
-        KeyboardInterrupt: interrupted; the processes that had been started are gone.
+        RuntimeError: Ray failed to start, twice in a row.
+        KeyboardInterrupt: interrupted; the processes that had been started are killed.
     """
     require_token()
-    # Ray's switch for systems whose firewall asks about every listening port: all of Ray then uses 127.0.0.1.
+    # Ray's switch for systems whose firewall asks about every listening port: Ray then uses only 127.0.0.1.
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     for _ in range(_ATTEMPTS - 1):
         try:
             return _Connecting("local", options).wait()
-        except Exception:  # Ray raises several kinds; the last attempt tells
+        except Exception:  # Ray raises several kinds of errors; the last attempt raises its own
             continue
     return _Connecting("local", options).wait()
 
 
 def remember() -> None:
-    """Notes the processes of the local cluster while they can be told from others: those of a dead raylet cannot."""
+    """Records the processes of the local cluster. When a raylet has died, its children can no longer be found."""
     for process in list(_local):
         with suppress(psutil.NoSuchProcess):
             _local.update(process.children(recursive=True))
@@ -70,7 +70,7 @@ def remember() -> None:
 
 
 def kill_local() -> None:
-    """Kills what a local cluster whose head has died leaves behind; Ray's own end would wait for the dead."""
+    """Kills the remaining processes of a local cluster whose head has died; `ray.shutdown` would wait for the head."""
     for process in _local:
         with suppress(psutil.NoSuchProcess):
             process.kill()
@@ -81,13 +81,13 @@ def connect(address: str) -> None:
     """Connects to the cluster at an address, with the token that the user has set.
 
     Raises:
-        ConnectionError, RuntimeError, ValueError, AuthenticationError: Ray's own.
+        ConnectionError, RuntimeError, ValueError, AuthenticationError: errors of Ray.
     """
     _Connecting(address, {}).wait()
 
 
 class _Connecting:
-    """One `ray.init`, in a thread that stays: Linux ends Ray's processes with the thread that started them."""
+    """One `ray.init`, in a thread that stays alive: when it ends, Linux ends the processes that it has started."""
 
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         self._address, self._options = address, options
@@ -97,7 +97,7 @@ class _Connecting:
         threading.Thread(target=self._run, name="ray-init", daemon=True).start()
 
     def _run(self) -> None:
-        # Else Ray prints "(raylet) A worker died ..." on our stdout; such errors reach us as exceptions.
+        # Otherwise Ray prints "(raylet) A worker died ..." on stdout; these errors also arrive as exceptions.
         ray._private.worker.listen_error_messages = lambda *_: None
         try:
             ray.init(
@@ -114,7 +114,7 @@ class _Connecting:
             time.sleep(1.0)
 
     def wait(self) -> None:
-        """Waits for Ray; if it fails or the wait is interrupted, nothing of it stays."""
+        """Waits for Ray. If it fails or is interrupted, all its processes are killed."""
         try:
             while not self._ended.wait(0.1):
                 pass
@@ -126,7 +126,7 @@ class _Connecting:
             raise
 
     def _abandon(self) -> None:
-        """Kills the processes below this one that were not there before, until no more come."""
+        """Kills the new child processes of this process until no more are started."""
         end = time.monotonic() + _PATIENCE
         while True:
             for process in _descendants():
@@ -136,7 +136,7 @@ class _Connecting:
             if self._ended.wait(0.05) or time.monotonic() > end:
                 break
         if hasattr(signal, "alarm"):
-            signal.alarm(0)  # Ray's own handler of SIGTERM has set one, which would abort this process
+            signal.alarm(0)  # Ray's handler of SIGTERM sets an alarm that would abort this process
         if self._ended.is_set():
             ray.shutdown()
         else:
@@ -151,5 +151,5 @@ class _Connecting:
 
 
 def _descendants() -> list[Any]:
-    """The processes below this one."""
+    """All child processes of this process, at any depth."""
     return list(psutil.Process().children(recursive=True))

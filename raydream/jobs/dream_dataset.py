@@ -2,8 +2,8 @@
 
     python -m raydream.jobs.dream_dataset --input photographs --output dreams --recipe classic
 
-One row is one shard; it is loaded, dreamed, and written with its completion mark. The same command goes on where it
-stopped, whatever was killed.
+Each row of the Ray data set is a shard, which is loaded, dreamed, and written with its completion mark. Whatever was
+killed, the same command continues where it stopped.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Makes the data set, or goes on with it.
+    """Makes the data set, or continues an earlier run.
 
     Returns:
         The manifest (see `finish.finish`).
 
     Raises:
-        UsageError: something is asked that cannot be.
-        WorkError: the cluster cannot do it, or another driver works on this output.
-        KeyboardInterrupt: on SIGINT or SIGTERM; finished shards stay.
+        UsageError: an option or a file cannot be used.
+        WorkError: the work failed, or another driver works on this output.
+        KeyboardInterrupt: on SIGINT or SIGTERM; finished shards are kept.
     """
     from raydream.jobs.dreaming import prepare
     from raydream.jobs.dreaming.lease import Lease
@@ -50,7 +50,7 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def _make(job: Job, found: Input, lease: Lease, suggest: bool) -> dict[str, Any]:
-    """Makes the shards that are left, and what the data set says of itself; logs how that went."""
+    """Makes the remaining shards, the card, the gallery and the manifest; logs how the run ended."""
     from raydream.data import layout, summary
     from raydream.data.planning import check_or_store_plan
     from raydream.data.storage import Folder
@@ -65,7 +65,7 @@ def _make(job: Job, found: Input, lease: Lease, suggest: bool) -> dict[str, Any]
     earlier, finished = summary.logged_seconds(out), layout.done(out, job.format)
     todo = [shard for shard in range(plan.shards) if shard not in finished]
     if finished:
-        _say(f"{len(finished):,} of {plan.shards:,} shards are done already")
+        _say(f"{len(finished):,} of {plan.shards:,} shards are already done")
     status = "failed"
     try:
         if todo:
@@ -78,14 +78,14 @@ def _make(job: Job, found: Input, lease: Lease, suggest: bool) -> dict[str, Any]
         raise
     finally:
         seconds = round(time.monotonic() - began, 1)
-        with suppress(WorkError, OSError):  # the lease is lost, or the disk full: the first error says it
+        with suppress(WorkError, OSError):  # the lease is lost, or the disk is full: the first error is reported
             lease.check()
             summary.log(out, {"status": status, "shards": len(todo), "seconds": seconds})
     return manifest
 
 
 def _dream(plan: Plan, todo: Sequence[int], lease: Lease, suggest: bool) -> None:
-    """Runs the three stages over the shards that are left; may suggest another precision."""
+    """Runs the three stages on the remaining shards; may suggest another precision."""
     from raydream.data.storage import Folder
     from raydream.jobs import cluster
     from raydream.jobs.dreaming import pipeline
@@ -116,10 +116,10 @@ def _dry_run(job: Job) -> None:
     job, found = prepare(job)
     found = found.first(job.limit or len(found.ids))
     counts = pack(found.sizes, job.shard_size)
-    _say(f"input    {job.input}: {len(found.ids):,} images, {len(found.passed_over):,} other files passed over")
+    _say(f"input    {job.input}: {len(found.ids):,} images, {len(found.passed_over):,} other files are ignored")
     _say(f"output   {job.output}: {len(counts):,} shards of up to {max(counts):,} images, {job.format}")
     if job.dreamer:
-        _say(f"dreamer  {str(job.dreamer_digest)[:12]}, one pass an image")
+        _say(f"dreamer  {str(job.dreamer_digest)[:12]}, one pass per image")
         return
     _say(f"recipe   {job.recipe.digest[:12]}, weights {str(job.recipe.weights_digest)[:12]}")
     _say(f"takes    {estimate(job, found.ids)}")
@@ -132,15 +132,15 @@ def main(
     ] = "classic",
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change a value of the recipe.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan and how long it would take; write nothing.")
+        bool, typer.Option("--dry-run", help="Show the plan and an estimate of the time; write nothing.")
     ] = False,
     json: Annotated[
-        bool, typer.Option("--json", help="Print counts as a line of JSON also where the output is a terminal.")
+        bool, typer.Option("--json", help="Print the counts as a line of JSON, on a terminal, too.")
     ] = False,
 ) -> int:
-    """Dream a folder of photographs into a data set. The same command goes on where it stopped.
+    """Dream a folder of photographs into a data set. The same command continues where it stopped.
 
-    Exit status: 0 done, 1 too many failures or the work cannot be done, 2 wrong usage, 130 interrupted.
+    Exit status: 0 done, 1 too many images or the whole job failed, 2 wrong usage, 130 interrupted.
     """
     from raydream.recipe import Recipe
 
@@ -151,7 +151,7 @@ def main(
     try:
         manifest = run(asked)
     except KeyboardInterrupt:
-        _say("interrupted: finished shards are kept, the same command goes on from there")
+        _say("interrupted: finished shards are kept, the same command continues")
         return commands.INTERRUPTED
     if json or not sys.stdout.isatty():
         _print_counts(manifest)
@@ -163,7 +163,7 @@ def _print_counts(manifest: dict[str, Any]) -> None:
 
 
 def _report(job: Job, manifest: dict[str, Any]) -> int:
-    """Says how the job ended; returns the exit status."""
+    """Prints how the job ended; returns the exit status."""
     images, failures = manifest["images"], manifest["failures"]
     place = job.output.rstrip("/")
     _say(f"{images:,} dream{'s' * (images != 1)}: open {place}/index.html")
@@ -172,7 +172,7 @@ def _report(job: Job, manifest: dict[str, Any]) -> int:
     allowed = job.allowed_failures(images + failures)
     status = commands.FAILED if failures > allowed else commands.OK
     _say(
-        f"the data set is complete but for {failures:,} image{'s' * (failures != 1)} that failed, listed in "
+        f"the data set is complete, except for {failures:,} image{'s' * (failures != 1)} that failed, listed in "
         f"{place}/failures.parquet: exit status {status}, since {allowed:,} may fail (--max-failures)"
     )
     return status

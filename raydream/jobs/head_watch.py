@@ -1,4 +1,4 @@
-"""Notices that the head of a Ray cluster has died. Ray itself ends the driver after a minute, without a word."""
+"""Notices when the head of a Ray cluster dies. Ray itself ends the driver after a minute, without a message."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import ray
 
 from raydream.jobs import connection
 
-_PERIOD = 0.5  # seconds between two looks
+_PERIOD = 0.5  # seconds between two checks
 _LOCAL_PATIENCE = 1.0  # seconds; nothing restarts the processes of a local cluster
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}
-_REMOTE_PATIENCE = 30.0  # seconds; a head may be restarted, and Ray gives up after 60
+_REMOTE_PATIENCE = 30.0  # seconds; a head may be restarted; Ray gives up after 60
 
 
 class HeadWatch:
-    """Looks at the ports of the GCS and of this node's raylet; interrupts the main thread when one stays shut.
+    """Checks the ports of the GCS and of this node's raylet; interrupts the main thread when one stays closed.
 
     Use it as a context manager in the main thread, where SIGTERM raises KeyboardInterrupt. In another thread it
-    interrupts nothing, but `lost` still tells.
+    interrupts nothing, but still sets `lost`.
     """
 
     def __init__(self, local: bool) -> None:
-        """`local` says that this process started the cluster."""
+        """`local`: whether this process started the cluster."""
         self.lost: str | None = None  # what died, in one line
         self._patience = _LOCAL_PATIENCE if local else _REMOTE_PATIENCE
         self._addresses = _addresses()
@@ -43,7 +43,7 @@ class HeadWatch:
         self._thread.join()
 
     def look(self) -> str | None:
-        """What is gone now, in one line; None if all is well."""
+        """The process that does not respond now, in one line; None if all do."""
         return next((f"{name} at {at} is gone" for name, at in self._addresses.items() if not listens(at)), None)
 
     def _watch(self) -> None:
@@ -61,7 +61,7 @@ class HeadWatch:
 
 
 def listens(address: str) -> bool:
-    """Whether someone listens at `host:port`; True also where that cannot be known, as on a machine too busy."""
+    """Whether a process listens at `host:port`; also True if a busy machine does not answer in time."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
@@ -73,7 +73,7 @@ def listens(address: str) -> bool:
 
 
 def _addresses() -> dict[str, str]:
-    """Where the processes listen without which nothing goes on; none are known through Ray Client."""
+    """The addresses of the processes that the job needs: name -> `host:port`; empty for Ray Client."""
     if ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
         return {}
     context = ray.get_runtime_context()

@@ -1,4 +1,4 @@
-"""One line for what went wrong in a Ray task: the user's error, which Ray wraps several times and partly as text."""
+"""Finds the cause of an error in a Ray task; Ray wraps the original error several times, partly as text."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _LINK = re.compile(
     r"\n\n(?:The above exception was the direct cause of the following exception|"
     r"During handling of the above exception, another exception occurred):\n\n"
 )
-_OWN = ("UsageError: ", "WorkError: ")  # their messages say everything
+_OWN = ("UsageError: ", "WorkError: ")  # their messages need no class name
 
 
 def cause(error: BaseException) -> str:
-    """What went wrong in a worker, in one line of at most 500 characters.
+    """The cause of an error in a worker, in one line of at most 500 characters.
 
-    It is the error below Ray's own; `No space left on device: FILE` for errors of a file. If only Ray's errors are
-    there, it is the first line of the deepest.
+    It is the error that Ray's errors wrap, such as `No space left on device: FILE`. If there are only errors of Ray, it
+    is the first line of the innermost one.
     """
     chain = list(_chain(error))
     for below in reversed(chain):
@@ -33,7 +33,7 @@ def cause(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that it passes on: Ray's `cause`, the failures of Ray Train, Python's own."""
+    """An error and its causes: Ray's `cause`, the failures of Ray Train, and Python's `__cause__`."""
     seen: BaseException | None = error
     while seen:
         yield seen
@@ -43,7 +43,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _in_traceback(text: str) -> str | None:
-    """The last error of a traceback that is not Ray's; Ray Data keeps the user's error only as such text."""
+    """The last error in the text of a traceback that is not Ray's; Ray Data keeps the original error only as text."""
     for section in reversed(_LINK.split(text)):
         lines = section.rstrip().splitlines()
         code = max((n for n, line in enumerate(lines) if line.startswith(" ")), default=None)
@@ -60,7 +60,7 @@ def _line(error: BaseException) -> str:
 
 
 def _tidy(text: str) -> str:
-    """A line without line breaks, colours, the module of an error, and what only programmers read of an OSError."""
+    """Removes line breaks, colours, the module of the error class, and the errno of an OSError."""
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
     text = re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", text)
     for own in _OWN:

@@ -1,1 +1,1 @@
-"""What people read: cards and the gallery."""
+"""Pages for people to read: cards and the gallery."""

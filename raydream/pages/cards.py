@@ -1,4 +1,4 @@
-"""The cards of data sets and of networks: Markdown with a head for the Hugging Face Hub."""
+"""The cards of data sets and networks: Markdown with YAML metadata for the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from raydream.data.shards import PARTS
 from raydream.data.summary import Summary
 from raydream.recipe import Recipe
 
-_WEBDATASET = (
-    "Columns of pictures have the ending of their files, such as `dream.png`; all other columns are in `json`."
-)
+_WEBDATASET = "The names of the picture columns include the file ending (`dream.png`); all other columns are in `json`."
 
 
 def facts(plan: Plan, made: Summary) -> dict[str, str]:
-    """The essentials of a data set, for the gallery's head."""
+    """The main facts of a data set, for the header of the gallery."""
     shown = {"dreams": f"{made.images:,}"} | ({"failures": f"{made.failures:,}"} if made.failures else {})
     if made.objective_before is not None and made.objective_after is not None:
         shown["objective"] = f"{made.objective_before:.3g} → {made.objective_after:.3g}"
@@ -34,16 +32,16 @@ def facts(plan: Plan, made: Summary) -> dict[str, str]:
 
 
 def recipe_name(recipe: Recipe) -> str:
-    """The preset's name, if it is one, and the beginning of the digest."""
+    """The name of the preset, if the recipe is one, and the beginning of the digest."""
     preset = summary.preset_of(recipe)
     return f"{preset} ({recipe.digest[:12]})" if preset else recipe.digest[:12]
 
 
 def dataset(plan: Plan, made: Summary | None) -> str:
-    """The data set card: a head that `datasets.load_dataset` reads, then words.
+    """The data set card: metadata that `datasets.load_dataset` reads, then text.
 
     Args:
-        made: the sums of a finished data set; None for one that is not finished, whose parts are then opened.
+        made: the sums of a finished data set; None if it is not finished, so that the card refers to its parts.
     """
     recipe = plan.job.recipe
     head = yaml.safe_dump(_head(plan, made), sort_keys=False, allow_unicode=True).strip()
@@ -56,17 +54,17 @@ def dataset(plan: Plan, made: Summary | None) -> str:
 {_counts(plan, made)}
 
 `datasets.load_dataset("this/folder")` opens it; `index.html` shows it; `manifest.json` has versions, digests and
-figures. Each dream has its recipe and seed inside: `raydream replay` makes it again from its photograph.
+figures. Each dream file contains its recipe and seed: `raydream replay` makes it again from its photograph.
 
 {webdataset}| column | content |
 |---|---|
 | id | path of the photograph below the input folder |
-| label | its class folder |
-| dream, source | the pictures; the source, as it was dreamed, only if it was kept |
-| width, height | pixels |
-| seed | of the dream's random stream |
+| label | class folder of the photograph |
+| dream, source | the dream; the photograph at the same size, if it was kept |
+| width, height | size of both pictures in pixels |
+| seed | seed of the dream's random numbers |
 | recipe | digest of the recipe |
-| objective_before, objective_after | of the photograph and of the dream |
+| objective_before, objective_after | objective of the photograph and of the dream |
 
 Recipe {recipe_name(recipe)}:
 
@@ -84,11 +82,11 @@ def _counts(plan: Plan, made: Summary | None) -> str:
         f"{made.images:,} dreams of {photographs:,} photographs, made by raydream {__version__}\n"
         f"with {plan.job.recipe.backbone}."
     )
-    return f"{text} {made.failures:,} could not be dreamed; failures.parquet says why." if made.failures else text
+    return f"{text} {made.failures:,} could not be dreamed: see failures.parquet." if made.failures else text
 
 
 def _head(plan: Plan, made: Summary | None) -> dict[str, Any]:
-    """What the Hugging Face Hub and `datasets` read."""
+    """The metadata for the Hugging Face Hub and for `datasets`."""
     format = plan.job.format
     finished = {"parquet": "data/*.parquet", "webdataset": "data/*.tar", "files": "data/**"}[format]
     parts = f"{PARTS}/*.{BY_NAME[format].ENDING}"
@@ -106,7 +104,7 @@ def _head(plan: Plan, made: Summary | None) -> dict[str, Any]:
 
 
 def _features(labels: Sequence[str], keep_source: bool) -> list[dict[str, Any]]:
-    """The columns, with the labels as classes: `datasets` turns the text in the files into their numbers."""
+    """The columns, with the labels as classes: `datasets` converts the text in the files to class numbers."""
     names = {str(number): label for number, label in enumerate(labels)}
     found = []
     for name, feature in parquet.features(keep_source).items():
@@ -116,12 +114,12 @@ def _features(labels: Sequence[str], keep_source: bool) -> list[dict[str, Any]]:
 
 
 def network(name: str, about: str, command: str, rows: Sequence[Mapping[str, str]]) -> str:
-    """The card of a network that a job made: what it is, the command that makes it, and its figures.
+    """The card of a network that a job made: a description, the command that makes it, and its figures.
 
     Args:
-        name, about: its name, and some Markdown about it.
-        command: see `command`.
-        rows: of the table of figures, all with the same keys.
+        name, about: name of the network, and its description in Markdown.
+        command: the command that makes it; see `command`.
+        rows: rows of the table of figures, all with the same keys.
     """
     head = {"library_name": "keras", "tags": ["deep-dream", "raydream"]}
     lines = [[*rows[0]], ["---"] * len(rows[0]), *([*row.values()] for row in rows)] if rows else []
@@ -149,7 +147,7 @@ Made with raydream {__version__}, {packages}.
 
 
 def command(job: str, options: Mapping[str, Any]) -> str:
-    """A job's command line; of paths only the last part, since the others are of this machine."""
+    """A job's command line, with only the last part of each path, since paths are local."""
     words = ["python -m", f"raydream.jobs.{job}"]
     for key, value in options.items():
         text = ",".join(value) if isinstance(value, tuple | list) else str(value)
@@ -158,7 +156,7 @@ def command(job: str, options: Mapping[str, Any]) -> str:
 
 
 def _size_category(images: int) -> str:
-    """Hugging Face's names for sizes of data sets."""
+    """Hugging Face's name for the size of a data set."""
     steps = (
         (1_000, "n<1K"),
         (10_000, "1K<n<10K"),

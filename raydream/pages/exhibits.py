@@ -1,4 +1,4 @@
-"""Writes the gallery page of a data set: which dreams it shows, and what it says of them."""
+"""Writes the gallery page of a data set: selects the dreams and collects their facts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BATCH = 64  # rows in memory at a time
 
 
 def write_gallery(out: Folder, plan: Plan, found: Sequence[Mark] | None = None, rows: int = 500) -> None:
-    """Writes the gallery page: all dreams that are done, or `rows` of them evenly spread.
+    """Writes the gallery page with all finished dreams, or with `rows` of them, evenly spread.
 
     Args:
         found: the marks, in the order of their shards; None to read them.

@@ -1,8 +1,8 @@
-"""The gallery: a page in one HTML file, without network, that shows before and after of each dream.
+"""The gallery: one HTML file that shows each dream with its photograph; it loads nothing from the network.
 
     Path("index.html").write_text(page(exhibits, "cats", {"recipe": "natural-dreams"}), "utf-8")
 
-The design of the page, its style and its script are in gallery.html beside this file.
+The page's structure, style and script are in gallery.html beside this file.
 """
 
 import json
@@ -17,11 +17,11 @@ from io import BytesIO
 
 from PIL import Image
 
-# What a transparent picture is laid on, JPEG having no transparency: the ground of the page.
+# The background of the page. Transparent pictures are composited over it, since JPEG has no transparency.
 _GROUND = (16, 16, 18)
 _PAGE_BYTES = 40_000_000
-_BYTES_A_PIXEL = 0.4  # of a dream as a JPEG file, in base64
-_SIDES = (384, 1600)  # fewest and most pixels a side
+_BYTES_A_PIXEL = 0.4  # of a dream as JPEG, in base64
+_SIDES = (384, 1600)  # minimum and maximum side of a picture, in pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +30,12 @@ class Exhibit:
 
     id: str  # path below the input folder
     label: str | None  # class folder, if any
-    dream: bytes  # encoded picture: whatever Pillow opens
+    dream: bytes  # encoded picture, in any format of Pillow
     source: bytes | None  # encoded picture of the same size, if kept
-    width: int  # pixels of the dream itself, not of its thumbnail
+    width: int  # of the dream itself, not of its thumbnail, in pixels
     height: int
     numbers: Mapping[str, str]  # small facts to show with the picture, in this order
-    link: str | None = None  # URL of the dream's file, relative to the page, if it is a file of its own
+    link: str | None = None  # URL of the dream's file, relative to the page, if it has its own file
 
 
 def page(
@@ -45,11 +45,11 @@ def page(
     total: int | None = None,
     side: int = 384,
 ) -> str:
-    """The whole page, to be written as UTF-8; it takes the exhibits one at a time.
+    """The whole page, to be written as UTF-8. It reads the exhibits one at a time.
 
-    `facts` stand in the head of the page. `total` is the number of dreams in the data set, where
-    the exhibits are only a sample of it. Pictures are shrunk to at most `side` pixels a side,
-    never enlarged. Raises `PIL.UnidentifiedImageError` for bytes that are no picture.
+    `facts` are shown in the header. `total` is the number of dreams in the data set, if the
+    exhibits are only a sample. Pictures are shrunk to at most `side` pixels per side, and never
+    enlarged. Raises `PIL.UnidentifiedImageError` for bytes that are not a picture.
     """
     rows = [_row(exhibit, side) for exhibit in exhibits]
     parts = {
@@ -59,7 +59,7 @@ def page(
         "data": _json(rows),
     }
     template = files("raydream.pages").joinpath("gallery.html").read_text("utf-8")
-    # One pass, so that a part which itself holds {{title}} stays as it is.
+    # In one pass, so that {{title}} inside of a part is not replaced.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
 
 
@@ -81,9 +81,9 @@ def _row(exhibit: Exhibit, side: int) -> dict[str, object]:
 
 
 def side_for(exhibits: int) -> int:
-    """The largest side of pictures, in pixels, with which a page of this many exhibits stays near `_PAGE_BYTES`.
+    """The side of pictures, in pixels, for which a page with this number of exhibits has about `_PAGE_BYTES`.
 
-    The lightbox shows a small data set at its full size that way, and of a large one as much as a page can hold.
+    So the lightbox shows small data sets at full size, and large ones as large as possible.
     """
     pixels = _PAGE_BYTES / (2 * max(1, exhibits) * _BYTES_A_PIXEL)
     return max(_SIDES[0], min(_SIDES[1], math.isqrt(int(pixels))))
@@ -96,7 +96,7 @@ def _thumbnail(encoded: bytes, side: int) -> Image.Image:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """The picture in RGB; its profile stays only where it speaks of these very channels."""
+    """The picture in RGB; its colour profile is kept only if it is for RGB."""
     profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -110,7 +110,7 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def _colour(image: Image.Image) -> str:
-    """Its mean colour, which holds the place until the picture is near the window."""
+    """The mean colour, which is shown until the picture is loaded."""
     mean = image.resize((1, 1), Image.Resampling.BOX).tobytes()
     return f"#{mean.hex()}"
 
@@ -131,11 +131,11 @@ def _notice(shown: int, total: int | None) -> str:
 
 
 def _text(text: str) -> str:
-    """`text` for HTML; bytes of a file name that were not UTF-8 (lone surrogates) become `?`."""
+    """`text` for HTML; bytes of a file name that are not UTF-8 (lone surrogates) become `?`."""
     return escape(text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _json(rows: list[dict[str, object]]) -> str:
-    r"""ASCII JSON that no HTML parser can leave: `</script>` and `<!--` come as `\u003c...`."""
+    r"""ASCII JSON that is safe inside of HTML: `<` is `\u003c`, so there is no `</script>` or `<!--` in it."""
     plain = json.dumps(rows, separators=(",", ":"))
     return plain.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")

@@ -17,7 +17,7 @@ def test_recipes_lists_all_with_their_head_comments(cli: Cli) -> None:
     words = " ".join(out.split())
     for name in presets():
         assert f"{name} " in words
-    assert "the seed project's recipe to the letter" in words
+    assert "exactly the seed project's recipe" in words
 
 
 def test_layers_lists_what_can_be_dreamed_of(cli: Cli, tiny_path: str) -> None:

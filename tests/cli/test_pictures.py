@@ -157,7 +157,7 @@ def test_photographs_may_have_any_name(cli: Cli, here: Path) -> None:
         (["-o", f"{'x' * 300}.png"], "File name too long"),
         (["-o", "cat.jpg"], "-o cat.jpg is the photograph itself"),
         (["-o", "../cat.jpg/../{here}/./cat.jpg"], "is the photograph itself"),
-        (["dog.png", "-o", "x.png"], "-o x.png is one picture for 2 images: name a folder"),
+        (["dog.png", "-o", "x.png"], "-o x.png is one picture, but there are 2 images: use a folder"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
@@ -204,7 +204,7 @@ def test_a_dream_never_replaces_another_one_and_o_needs_force_to(cli: Cli, here:
         assert cli("dream", "cat.jpg", "-r", "tiny.yaml") == (0, f"cat-dream{number}.png\n", "")
     first = Path("cat-dream.png").read_bytes()
     said = wrong(cli("dream", "cat.jpg", "-r", "none.yaml", "-o", "cat-dream.png"))  # before the recipe is read
-    assert said == "raydream: -o cat-dream.png exists: give another name, or --force to overwrite it\n"
+    assert said == "raydream: -o cat-dream.png exists: use another name, or --force to overwrite it\n"
     assert "exists" in wrong(cli("replay", "cat-dream-2.png", "-o", "cat-dream.png"))
     assert "-o cat-dream.png is the dream itself" in wrong(cli("replay", "cat-dream.png", "-o", "cat-dream.png"))
     assert Path("cat-dream.png").read_bytes() == first
@@ -420,7 +420,7 @@ def test_a_network_that_only_the_picture_names_is_neither_fetched_nor_loaded(
     monkeypatch.setattr(assets, "load", lambda *given: touched.append("loaded"))
     said = wrong(cli("replay", hostile(dreamed, recipe=names)))
     assert f"names the {key} '{names[key]}'" in said
-    assert f"name it with --set {key}=..." in said
+    assert f"use --set {key}=..." in said
     assert touched == []
 
 

@@ -94,7 +94,7 @@ def test_other_files_are_refused(tmp_path):
     path = write(tiny_network(), tmp_path / "tiny.npz", "tiny", "high")
     message = refusal(lambda: load_backbone("inception_v3", ["mixed3"], weights=path))
     assert message == f"weights file {path} is for tiny, not for inception_v3"
-    assert "none ship for vgg16" in refusal(lambda: load_backbone("vgg16", ["block1_pool"], weights="compact"))
+    assert "no compact weights for vgg16" in refusal(lambda: load_backbone("vgg16", ["block1_pool"], weights="compact"))
 
 
 def test_code_in_a_file_is_not_run(tmp_path):

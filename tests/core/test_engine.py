@@ -229,7 +229,7 @@ def test_octaves_too_small_for_the_backbone_are_left_out(tiny_backbone):
 def test_an_image_too_small_is_refused_in_one_line(tiny_backbone, tiny_recipe):
     message = refusal(lambda: dream(np.zeros((1, 2, 50, 3), np.float32), tiny_recipe, tiny_backbone, [1]))
     assert "50x2 pixels" in message
-    assert "at least 3 pixels a side" in message
+    assert "at least 3 pixels per side" in message
     assert dream(np.zeros((1, 3, 50, 3), np.float32), tiny_recipe, tiny_backbone, [1]).shape == (1, 3, 50, 3)
 
 
@@ -258,7 +258,7 @@ BAD = {
     "bytes": (np.zeros((1, 8, 8, 3), np.uint8), [1], "floating point in [-1, 1]"),
     "0..255": (np.full((1, 8, 8, 3), 128.0), [1], "floating point in [-1, 1]"),
     "nan": (np.full((1, 8, 8, 3), np.nan), [1], "floating point in [-1, 1]"),
-    "seeds": (np.zeros((2, 8, 8, 3), np.float32), [1], "2 images need as many seeds, not 1"),
+    "seeds": (np.zeros((2, 8, 8, 3), np.float32), [1], "2 images need 2 seeds, not 1"),
 }
 
 

@@ -326,7 +326,7 @@ def test_no_plan_or_one_that_cannot_be_read_is_said(out: Folder) -> None:
         plans.stored_plan(out)
     for damaged in (b"", b"{", b"\xff", b"[]", b"7", b"{}", b'{"job": [], "parts": []}'):
         out.write(plans.PLAN, damaged)
-        with pytest.raises(UsageError, match="damaged, or of another version"):
+        with pytest.raises(UsageError, match="damaged, or from another version"):
             plans.stored_plan(out)
 
 
@@ -432,8 +432,8 @@ def test_failures_name_every_image_that_is_not_there_and_why(out: Folder) -> Non
     assert pq.read_table(io.BytesIO(out.read("failures.parquet"))).to_pylist() == [
         {"id": "caf\\udce9.jpg", "stage": "dream", "error": "no \\udcff"},
         {"id": "cats/tom.png", "stage": "load", "error": "file is empty"},
-        {"id": "notes.txt", "stage": "list", "error": "not an image by its name"},
-        {"id": "\\udcfe.txt", "stage": "list", "error": "not an image by its name"},
+        {"id": "notes.txt", "stage": "list", "error": "not an image, by its file name"},
+        {"id": "\\udcfe.txt", "stage": "list", "error": "not an image, by its file name"},
     ]
 
 

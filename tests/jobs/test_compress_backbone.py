@@ -122,7 +122,7 @@ def refusal(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
         (["--objectives", "low+hihg"], "did you mean 'high'"),
         (["--backbone", "inception_v4"], "did you mean 'inception_v3'"),
         (["--backbone", "/no/such.keras"], "does not exist"),
-        (["--weights", "x.h5"], "brings its own"),
+        (["--weights", "x.h5"], "contains its own weights"),
         (["--input", "/no/such/folder"], "has 0 images"),
         (["--output", "{photographs}/out"], "lies in the input"),
         (["--bits", "9"], "--bits"),
@@ -159,7 +159,7 @@ def test_interrupted_it_says_so(photographs: Path, tiny_path: str, tmp_path: Pat
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == commands.INTERRUPTED
-    assert "the same command goes on" in said
+    assert "the same command continues" in said
     assert "Traceback" not in said
     assert json.loads((output / "_raydream/settings.json").read_text())["crop"] == 96
 

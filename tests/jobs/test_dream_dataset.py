@@ -222,7 +222,7 @@ def odd_photographs(tmp_path: Path) -> tuple[Path, dict[str, str]]:
         "bomb.png": "megapixels",
         "small.png": "too small",
         "nowhere.jpg": "cannot be read",
-        "notes.txt": "not an image by its name",
+        "notes.txt": "not an image, by its file name",
     }
     return folder, bad
 
@@ -350,7 +350,7 @@ def test_refuse_a_second_driver_and_kill_the_first_and_an_actor_and_nothing_is_l
     )
     killed.send_signal(signal.SIGCONT)
     assert second.returncode == 1
-    assert f"another driver is at work here (host {socket.gethostname()}, pid {killed.pid}, since" in second.stderr
+    assert f"another driver works on it (host {socket.gethostname()}, pid {killed.pid}, since" in second.stderr
     assert second.stderr.count("\n") == 1
     actors = processes("MapWorker", environment["RAY_TMPDIR"])
     assert actors, "no dream actor found to kill"
@@ -363,7 +363,7 @@ def test_refuse_a_second_driver_and_kill_the_first_and_an_actor_and_nothing_is_l
         command(slow_recipe, photographs, output), env=environment, capture_output=True, text=True, check=False
     )
     assert again.returncode == 0, again.stderr
-    assert "done already" in again.stderr
+    assert "already done" in again.stderr
     assert len(rows_of(output)) == 10
     names = sorted(path.name for path in (output / "data").iterdir())
     assert names
@@ -383,7 +383,7 @@ def test_interrupted_it_keeps_what_was_done(
     process.send_signal(how)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on" in said
+    assert "the same command continues" in said
     assert "Traceback" not in said
     (log,) = (output / "_raydream/logs").iterdir()
     assert json.loads(log.read_text())["status"] == "interrupted"
@@ -438,7 +438,7 @@ def test_failures_are_counted_and_more_than_allowed_is_status_1(
     (tmp_path / "options.yaml").write_text(yaml.safe_dump({**common, "set": ["steps=1"], "max-failures": 0}))
     config = ["--config", str(tmp_path / "options.yaml")]
     assert dream_dataset.app(args=config, standalone_mode=False) == 1
-    where = f"complete but for 1 image that failed, listed in {tmp_path}/out/failures.parquet"
+    where = f"complete, except for 1 image that failed, listed in {tmp_path}/out/failures.parquet"
     assert f"{where}: exit status 1, since 0 may fail" in capsys.readouterr().err
     assert dream_dataset.app(args=[*config, "--max-failures", "0.05"], standalone_mode=False) == 0
     said = capsys.readouterr()

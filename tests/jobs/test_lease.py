@@ -50,7 +50,7 @@ def started(output: Path, interval: float = 0.1) -> subprocess.Popen[str]:
 def test_a_second_driver_is_refused_with_who_is_there(driver: subprocess.Popen[str], tmp_path: Path) -> None:
     second = started(tmp_path)
     said, _ = second.communicate(timeout=20)
-    assert said.startswith(f"output {tmp_path}: another driver is at work here (host ")
+    assert said.startswith(f"output {tmp_path}: another driver works on it (host ")
     assert f", pid {driver.pid}, since 2" in said
     assert said.count("\n") == 1
     assert driver.poll() is None
@@ -107,7 +107,7 @@ def test_a_live_driver_of_another_machine_is_known_by_its_heartbeat(
     thread = threading.Thread(target=beat)
     thread.start()
     try:
-        with pytest.raises(WorkError, match=r"at work here \(host elsewhere"), Lease(str(tmp_path), interval=0.2):
+        with pytest.raises(WorkError, match=r"works on it \(host elsewhere"), Lease(str(tmp_path), interval=0.2):
             pass
     finally:
         beating.set()
@@ -123,7 +123,7 @@ def test_the_lease_of_another_machine_is_taken_over_only_when_its_heartbeat_stan
     began = time.monotonic()
     with Lease(str(tmp_path), interval=0.1):
         assert time.monotonic() - began >= lease.MISSED * 0.1
-    assert "another driver may be at work here (host elsewhere" in capsys.readouterr().err
+    assert "another driver may work on this output (host elsewhere" in capsys.readouterr().err
 
 
 def test_the_heartbeat_moves_and_the_lease_goes_with_its_folder(tmp_path: Path) -> None:

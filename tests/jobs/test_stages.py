@@ -139,7 +139,7 @@ def test_a_dreamer_may_be_a_url(negative: Path, tmp_path: Path) -> None:
 
 def test_a_worker_refuses_another_dreamer_than_the_jobs(negative: Path, tmp_path: Path) -> None:
     asked = job(Recipe(), tmp_path, dreamer=str(negative), dreamer_digest="ab" * 32)
-    with pytest.raises(UsageError, match=r"negative.keras \(\w{12}\) is not the one that the job began with \(abab"):
+    with pytest.raises(UsageError, match=r"negative.keras \(\w{12}\) is not the one that the job started with \(abab"):
         batches.dreaming(asked)
 
 

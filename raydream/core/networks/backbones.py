@@ -1,7 +1,8 @@
 """Backbones: trained networks that give named activations.
 
-A backbone is the network cut at the deepest layer in use, batch norm folded into the convolutions, its weights
-constants of the traced graph, preprocessing inside: images in [-1, 1] go in, activations come out.
+A backbone is a network that is cut at the deepest used layer. Its batch norms are folded into the convolutions, and its
+weights are constants of the traced graph. It includes the preprocessing: its input is images in [-1, 1], its output is
+activations.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from raydream.errors import UsageError, nearest
 from raydream.recipe import DEFAULT_WEIGHTS
 from raydream.types import KerasModel, Pooling, Tensor, Weight
 
-# Names that Keras gives to layers without one. They count the layers of the whole process, so they change.
+# Names that Keras generates for layers without a name. They contain a counter of the whole process, so they change.
 GENERATED_NAME = re.compile(r"(conv2d|batch_normalization|activation|concatenate|(max|average)_pooling2d)(_\d+)?")
 _VGG = ("vgg16", "vgg19")
-# The mean of ImageNet in the order and range that VGG was trained in (Simonyan & Zisserman, 2015): BGR, 0..255.
+# The mean of ImageNet in VGG's channel order and range (Simonyan & Zisserman, 2015): BGR, 0..255.
 _VGG_MEAN = (103.939, 116.779, 123.68)
 
 
@@ -35,12 +36,12 @@ class Backbone:
     """A network ready to dream with.
 
     Attributes:
-        name: as the recipe names it.
-        layers: the layers whose activations it gives, in this order.
-        model: the folded Keras model, whose outputs are those layers.
+        name: its name in the recipe.
+        layers: the layers whose activations it returns, in this order.
+        model: the folded Keras model, whose outputs are these layers.
         values: its weights, in the order of `model.variables`.
-        vgg: whether images must be converted to the range that VGG was trained on.
-        dtype: of images and activations; the network's own is that of `values`.
+        vgg: whether images must be converted to VGG's range.
+        dtype: type of images and activations; the network computes in the type of `values`.
     """
 
     name: str
@@ -62,8 +63,8 @@ class Backbone:
     def activations(self, images: Tensor) -> list[Tensor]:
         """Activations of `layers` for images (batch, height, width, 3) in [-1, 1]; call it inside a `tf.function`.
 
-        The weights enter the traced graph as constants: oneDNN then lays them out once and not at every step,
-        which is worth a tenth of the speed.
+        The weights are constants of the traced graph: oneDNN then reorders them once instead of at every step, which
+        makes it a tenth faster.
         """
         import tensorflow as tf
 
@@ -89,16 +90,17 @@ def load_backbone(
     Args:
         name: `inception_v3`, `vgg16`, `vgg19`; or the path of a `.keras` file (a functional model that takes images in
             [-1, 1]; put its own preprocessing inside) or of a compact `.npz` file (see `compact`).
-        layers: the layers whose activations are wanted.
-        weights: of a named network: `compact` (inception_v3's default, shipped with this package), `imagenet` (the
-            default of the others: downloaded by Keras and cached), or the path of a weights file, which may end at
-            any block, or of a compact `.npz` file.
+        layers: the layers whose activations it returns.
+        weights: weights of a named network: `compact` (the default of inception_v3; part of this package), `imagenet`
+            (the default of the others; downloaded and cached by Keras), the path of a compact `.npz` file, or the path
+            of a weights file, which may end at any block.
         pooling: `average` replaces the network's max pooling, which makes smoother dreams (Gatys et al., 2015).
-        dtype: in which the network computes: `float32`, `bfloat16` (images and activations are float32), or `float64`
-            for checks (images and activations are float64, too).
+        dtype: type in which the network computes: `float32`, `bfloat16` (images and activations are float32), or
+            `float64` for checks (images and activations are float64, too).
 
     Raises:
-        UsageError: unknown backbone or layer, weights missing or not fitting; one line that names what is valid.
+        UsageError: an unknown backbone or layer, or weights that are missing or do not fit; the message names valid
+            values.
     """
     import keras
 
@@ -120,7 +122,7 @@ def load_backbone(
 
 
 def _require_plain(model: KerasModel, name: str) -> None:
-    """Raises a `UsageError` unless the model is what can be folded: layers on one image, each used once."""
+    """Raises a `UsageError` unless the model can be folded: one image as input, and only layers, each used once."""
     import keras
 
     if len(model.inputs) != 1 or model.inputs[0].shape[-1] != 3:
@@ -135,7 +137,7 @@ def _require_plain(model: KerasModel, name: str) -> None:
 
 
 def check_objective(objective: Objective, channels: Mapping[str, int], name: str, weights: str | None = None) -> None:
-    """UsageError if a backbone, given as layer -> channels, lacks a layer or channel of the objective."""
+    """Raises a `UsageError` if a layer or channel of the objective is not in `channels` (layer -> number)."""
     for term in objective.terms:
         _require_layer(term.layer, channels, name, weights)
         count = channels[term.layer]
@@ -150,7 +152,7 @@ def _require_layer(layer: str, known: Iterable[str], name: str, weights: str | N
 
 
 def layer_names(model: KerasModel) -> list[str]:
-    """Layers of a Keras model that an objective can name: they give a feature map and have a name of their own."""
+    """Layers of a Keras model that an objective can name: they return a feature map, and Keras did not name them."""
     return [
         layer.name
         for layer in model.layers
@@ -161,9 +163,9 @@ def layer_names(model: KerasModel) -> list[str]:
 
 
 def channels_of(name: str, weights: str | None = None) -> dict[str, int]:
-    """Layer -> number of channels, of each layer that a backbone offers; arguments as `load_backbone`.
+    """Layer -> number of channels, for all layers of a backbone; arguments as for `load_backbone`.
 
-    Faster than loading the backbone: nothing is cut or folded.
+    This is faster than loading the backbone, since nothing is cut or folded.
     """
     model = loading.load(name, weights).model
     outputs = outputs_of(model)
@@ -171,9 +173,9 @@ def channels_of(name: str, weights: str | None = None) -> dict[str, int]:
 
 
 def describe(name: str, weights: str | None = None) -> list[tuple[str, int, Field]]:
-    """(layer, channels, receptive field) of each layer that a backbone offers; arguments as `load_backbone`.
+    """(layer, channels, receptive field) for all layers of a backbone; arguments as for `load_backbone`.
 
-    Nothing is downloaded: Keras' own weights are not needed for it.
+    Nothing is downloaded, since the ImageNet weights are not needed.
     """
     import keras
 

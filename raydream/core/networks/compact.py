@@ -6,8 +6,8 @@
     LAYER/bias           float32 (outputs,)
     LAYER/0, LAYER/1     float32: the weights of a layer that is not quantized, as Keras orders them
 
-The codes take one byte each before compression: zlib, which `.npz` uses, comes close to their entropy, so packing
-them into fewer bits would save nothing. Nothing is pickled.
+Before compression, a code takes one byte. zlib, which `.npz` uses, compresses the codes almost to their entropy, so
+packing them into fewer bits would save nothing. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Compact:
     Attributes:
         model: a functional Keras model with float32 weights.
         backbone: the backbone it was made from: a name such as `inception_v3`, or the name of a file.
-        about: what else the file says: `through` (its last layer) and `bits`.
+        about: other facts in the file: `through` (the last layer) and `bits`.
     """
 
     model: KerasModel
@@ -46,15 +46,15 @@ class Compact:
 
 
 def dump(model: KerasModel, quantized: Mapping[str, Quantized], backbone: str, about: Mapping[str, Any]) -> bytes:
-    """The bytes of a compact file; the same for the same arguments.
+    """The bytes of a compact file; equal arguments give equal bytes.
 
     Args:
         model: a functional Keras model.
-        quantized: the weights of its convolutions, by their names; other layers keep theirs in float32.
+        quantized: weights of its convolutions, by layer name; the weights of other layers stay in float32.
         backbone, about: see `Compact`.
     """
     network = json.loads(model.to_json())
-    network["config"]["name"] = backbone  # Keras numbers its own names over the whole process, so they change
+    network["config"]["name"] = backbone  # Keras' own names contain a counter of the process, so they change
     known = {"format": _FORMAT, "backbone": backbone, **about, "network": network}
     arrays: dict[str, Any] = {"about": np.frombuffer(json.dumps(known).encode(), np.uint8)}
     for layer in model.layers:
@@ -71,14 +71,14 @@ def dump(model: KerasModel, quantized: Mapping[str, Quantized], backbone: str, a
 
 
 def load(path: str, what: str = "weights") -> Compact:
-    """Reads a compact file; code inside the file is not run.
+    """Reads a compact file. No code inside the file is run.
 
     Args:
-        path: of the file.
-        what: the file is for, such as `backbone`: the first word of errors.
+        path: path of the file.
+        what: role of the file, such as `backbone`; the first word of error messages.
 
     Raises:
-        UsageError: there is no such file, or it is no compact network, or is incomplete.
+        UsageError: the file does not exist, is not a compact network, or is incomplete.
     """
     import keras
 

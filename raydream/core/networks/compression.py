@@ -1,8 +1,8 @@
-"""Compresses a trained network for dreaming: samples what its convolutions see, quantizes them, measures the loss.
+"""Compresses a trained network for dreaming: samples its convolutions' inputs, quantizes them, measures the loss.
 
 network = plain(model, "mixed8")
 sampler = Sampler(network)
-moments = sampler.moments(images, seeds)          # of photographs and of half-done dreams; they add up
+moments = sampler.moments(images, seeds)          # of photographs and half-done dreams; moments can be added
 parts = quantized(network, moments, bits=6)
 figures = compare(network, restored(network, parts), [("mixed3", "mixed5")], held_out)
 """
@@ -26,16 +26,16 @@ from raydream.types import Convolution, FeatureMap, Image, KerasModel, Layer, Te
 
 Method = Callable[[Weight, Weight, int, Moments], Quantized]
 Response = tuple[list[FeatureMap], list[FeatureMap]]  # a network's activations, and gradients at the image
-_POSITIONS = 72  # patches of an image for each convolution
+_POSITIONS = 72  # patches per image and convolution
 _TOGETHER = 16  # images whose patches are summed in one matrix product
-_FIRST = 2  # convolutions next to the image keep 8 bits: they have few weights, and their error reaches all others
+_FIRST = 2  # convolutions at the input that keep 8 bits: they have few weights, and their error affects all others
 
 
 def plain(model: KerasModel, through: str) -> KerasModel:
-    """A copy of a functional Keras model up to a layer, its batch norms folded, all its convolutions with a bias.
+    """A copy of a functional Keras model up to a layer, with folded batch norms and a bias in each convolution.
 
-    Layers whose names Keras generated are named for their place in the network: Keras numbers them over the whole
-    process, and the same network must always give the same file.
+    Generated layer names are replaced by names with their position in the network. (Keras' names contain a counter of
+    the whole process, but the same network must always give the same file.)
 
     Raises:
         UsageError: there is no such layer.
@@ -65,7 +65,7 @@ def plain(model: KerasModel, through: str) -> KerasModel:
 
 
 def convolutions(network: KerasModel) -> list[Convolution]:
-    """The layers that are quantized: the convolutions that see all channels of their input."""
+    """The layers that are quantized: convolutions over all channels of their input."""
     import keras
 
     found: list[Any] = [layer for layer in network.layers if type(layer) is keras.layers.Conv2D]
@@ -73,7 +73,7 @@ def convolutions(network: KerasModel) -> list[Convolution]:
 
 
 class Sampler:
-    """Samples patches of what the convolutions of a network see."""
+    """Samples patches of the inputs of a network's convolutions."""
 
     def __init__(self, network: KerasModel) -> None:
         import keras
@@ -86,7 +86,7 @@ class Sampler:
         self._seen = tf.function(lambda images: seen([images], training=False), autograph=False, reduce_retracing=True)
 
     def moments(self, images: Iterable[Image], seeds: Iterable[int]) -> dict[str, Moments]:
-        """Moments of the patches at some random positions of each image, for each convolution.
+        """Moments of patches at random positions of each image, for each convolution.
 
         Args:
             images: (height, width, 3) in [-1, 1], of any size.
@@ -106,7 +106,7 @@ class Sampler:
 
 
 def _patches(layer: Convolution, feature_map: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-    """Patches (count, inputs) that a convolution sees at random positions of its input (rows, columns, channels)."""
+    """Patches (count, inputs) of a convolution's input (rows, columns, channels), at random positions."""
     offsets, starts, padding = [], [], []
     for axis in (0, 1):
         stride, dilation = layer.strides[axis], layer.dilation_rate[axis]
@@ -127,12 +127,12 @@ def _patches(layer: Convolution, feature_map: NDArray[np.float32], random: np.ra
 def quantized(
     network: KerasModel, moments: Mapping[str, Moments], bits: int, method: Method = quantization.gptq
 ) -> dict[str, Quantized]:
-    """The weights of a network's convolutions in the given number of bits; those of the first two in 8.
+    """The weights of a network's convolutions with the given number of bits; the first two have 8 bits.
 
     Args:
-        network: as `plain` returns it.
-        moments: of the patches that each convolution sees, by its name.
-        bits: 2 to 8 a weight.
+        network: a network that `plain` has returned.
+        moments: moments of the input patches of each convolution, by layer name.
+        bits: bits per weight, 2 to 8.
         method: `quantization.gptq` or `quantization.nearest`.
     """
     parts = {}
@@ -160,17 +160,17 @@ def restored(network: KerasModel, parts: Mapping[str, Quantized]) -> KerasModel:
 def compare(
     full: KerasModel, other: KerasModel, objectives: Sequence[Sequence[str]], images: Iterable[Image]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """How far another network's activations and gradients are from the full one's.
+    """Compares another network's activations and gradients with those of the full one.
 
     Args:
         full, other: Keras models with the same layers.
-        objectives: each some layers; its gradient is that of the sum of the layers' mean activations.
+        objectives: each is some layers; its value is the sum of the layers' mean activations.
         images: (height, width, 3) in [-1, 1], of any size.
 
     Returns:
-        Errors by layer: a channel's squared error over its square, both summed over all images; the mean over the
-        channels that are ever active. Cosines by objective: of the two networks' gradients at the image, the mean
-        over the images.
+        Errors by layer: a channel's squared error divided by its squared activations, both summed over all images;
+        the mean over the active channels. Cosines by objective: between the two networks' gradients with respect to
+        the image; the mean over the images.
     """
     layers = list(dict.fromkeys(layer for objective in objectives for layer in objective))
     places = [[layers.index(layer) for layer in objective] for objective in objectives]
@@ -192,7 +192,7 @@ def compare(
 def _response(
     network: KerasModel, layers: Sequence[str], objectives: Sequence[Sequence[int]]
 ) -> Callable[[Image], Response]:
-    """A function of an image: the activations of the layers, and the gradient of each objective at the image."""
+    """A function of an image that returns the layers' activations, and each objective's gradient."""
     import keras
     import tensorflow as tf
 
@@ -216,7 +216,7 @@ def _response(
 
 
 def _as_list(outputs: Tensor | list[Tensor]) -> list[Tensor]:
-    """A Keras model's outputs as a list, also if there is one."""
+    """The outputs of a Keras model as a list; a single output becomes a list of one."""
     return outputs if isinstance(outputs, list) else [outputs]
 
 

@@ -1,4 +1,4 @@
-"""Folds batch norms into the convolutions before them: the same network with half as many layers to run."""
+"""Folds batch norms into the convolutions before them, which halves the number of layers to run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from raydream.types import KerasModel, Layer, Pooling, Tensor, Weight
 
 
 def folded(model: KerasModel, pooling: Pooling, dtype: str) -> KerasModel:
-    """A copy whose batch norms are folded into the convolutions before them, with the pooling and dtype given.
+    """A copy with the given pooling and dtype, whose batch norms are folded into the convolutions before them.
 
-    With y = gamma * (w x - mean) / sqrt(variance + epsilon) + beta, the scale goes into w and the rest is a bias.
+    In y = gamma * (w x - mean) / sqrt(variance + epsilon) + beta, the factor of x becomes the new kernel, and the rest
+    becomes the bias.
     """
     import keras
 
@@ -44,7 +45,7 @@ def folded(model: KerasModel, pooling: Pooling, dtype: str) -> KerasModel:
 
 
 def _folds(model: KerasModel) -> dict[str, Layer]:
-    """Convolution name -> the batch norm that is the only reader of its output."""
+    """Convolution name -> batch norm, if nothing else reads the convolution's output."""
     import keras
 
     readers: dict[str, list[Layer]] = {}

@@ -1,8 +1,8 @@
-"""How a network's feature maps lie over the image, one axis at a time.
+"""The geometry of a network's feature maps over the image, one axis at a time.
 
-Tiles need to know how many positions a layer has for n pixels, and which pixels a position sees. Both follow from
-the kernels, strides and paddings on the way (Araujo et al., "Computing Receptive Fields of Convolutional Neural
-Networks", Distill 2019); the network is not run.
+To cut tiles, one must know how many positions a layer has for n pixels, and which pixels a position depends on. Both
+follow from the kernels, strides and paddings of the layers below (Araujo et al., "Computing Receptive Fields of
+Convolutional Neural Networks", Distill 2019). The network is not run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from raydream.core.networks.graph import nodes, output_names
 from raydream.errors import UsageError
 from raydream.types import KerasModel, Layer
 
-# The Keras layers that keep positions in place: output position p sees a fixed window of inputs around p * stride.
+# Keras layers in which output position p depends on a fixed window of inputs around p * stride.
 # Any other layer may move or mix positions, so it is refused.
 _WINDOWED = ("AveragePooling2D", "Conv2D", "DepthwiseConv2D", "MaxPooling2D", "SeparableConv2D", "ZeroPadding2D")
 _POSITION_BY_POSITION = (
@@ -61,8 +61,8 @@ class _Window:
         return max(0, (n + self.before + self.after - self.kernel) // self.stride + 1)
 
     def field(self, below: Field) -> Field:
-        # "same" pads kernel - stride to kernel - 1 positions, about half of them before. The exact number depends
-        # on the input's size if the layer is strided, so the field covers all cases.
+        # "same" pads kernel - stride to kernel - 1 positions, about half of them before. If the layer has a stride,
+        # the exact number depends on the input's size, so the field covers all cases.
         most = (self.kernel - 1) // 2
         least = max(0, self.kernel - self.stride) // 2
         before, fewest = (most, least) if self.same else (self.before, self.before)
@@ -75,7 +75,7 @@ class Axis:
     """The geometry of a functional Keras model along one axis (0: rows, 1: columns).
 
     Raises:
-        UsageError: the model has a layer that does not keep positions in place.
+        UsageError: the model has a layer without a fixed window of inputs.
     """
 
     def __init__(self, model: KerasModel, axis: int) -> None:
@@ -85,7 +85,7 @@ class Axis:
         self.fields = lru_cache(maxsize=1)(self._fields)
 
     def _positions(self, n: int) -> tuple[int, ...]:
-        """Number of positions of each output for n pixels; 0 where n pixels are too few for any."""
+        """Number of positions of each output for n pixels; 0 if n pixels are too few for one position."""
         counts: dict[str, int] = {}
         for name, inputs, window in self._layers:
             below = min((counts[i] for i in inputs), default=n)
@@ -117,7 +117,7 @@ def _window(layer: Any, axis: int) -> _Window:
 
 
 def _require_supported(layer: Layer) -> None:
-    """Raises a `UsageError` unless the layer is known to keep positions in place."""
+    """Raises a `UsageError` unless each position of the layer is known to depend on a fixed window of inputs."""
     import keras
 
     kind = type(layer)
@@ -131,7 +131,7 @@ def _require_supported(layer: Layer) -> None:
 
 
 def _only_over_channels(layer: Any) -> bool:
-    """Whether a layer that has an axis works along the channels, and shares its weights over all positions."""
+    """Whether a layer with an axis works along the channels, and shares its weights over all positions."""
     if type(layer).__name__ == "PReLU":
         return {1, 2} <= set(layer.shared_axes or ())
     axis = getattr(layer, "axis", -1)

@@ -1,4 +1,4 @@
-"""Whole networks: Keras models by name, by file, and with the weights that a recipe names."""
+"""Loads whole networks: Keras models by name or from a file, with the weights of a recipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from raydream.types import KerasModel
 
 # backbone -> its name in keras.applications
 ARCHITECTURES = {"inception_v3": "InceptionV3", "vgg16": "VGG16", "vgg19": "VGG19"}
-# MD5 of the files of ImageNet weights that Keras publishes, without the classifier.
+# MD5 of Keras' files with the ImageNet weights, without the classifier.
 _IMAGENET_MD5 = {
     "inception_v3": "bcbd6486424b2319ff4ef7d526e38f63",
     "vgg16": "6d6bbae143d832006294945121d1f1fc",
@@ -52,7 +52,7 @@ def load(name: str, weights: str | None) -> Network:
 
 
 def is_file(name: str) -> bool:
-    """Whether a backbone is a file, and not a name in `ARCHITECTURES`; UsageError if it is neither."""
+    """Whether a backbone is a file and not a name in `ARCHITECTURES`; raises a `UsageError` if it is neither."""
     if name in ARCHITECTURES:
         return False
     if not name.endswith((".keras", ".npz")):
@@ -64,7 +64,7 @@ def weights_file(name: str, weights: str) -> str:
     """The file with the weights of a backbone in `ARCHITECTURES`; `imagenet` is downloaded by Keras and kept.
 
     Raises:
-        UsageError: no `compact` weights of this backbone are shipped, or the download failed.
+        UsageError: the package has no `compact` weights for this backbone, or the download failed.
     """
     if weights == "imagenet":
         return _downloaded(name)
@@ -72,7 +72,7 @@ def weights_file(name: str, weights: str) -> str:
         return weights
     path = Path(str(resources.files("raydream") / "weights" / f"{name}.npz"))
     if not path.is_file():
-        raise UsageError(f"weights: compact: none ship for {name}: use imagenet, or name a weights file")
+        raise UsageError(f"raydream has no compact weights for {name}: use weights: imagenet, or a weights file")
     return str(path)
 
 
@@ -92,14 +92,14 @@ def _named(name: str, weights: str | None) -> KerasModel:
 
 
 def load_keras(path: str, what: str) -> KerasModel:
-    """A functional Keras model from a `.keras` file; code inside the file is not run.
+    """Loads a functional Keras model from a `.keras` file. No code inside the file is run.
 
     Args:
-        path: of the file.
-        what: the file is for, such as `backbone`: the first word of errors.
+        path: path of the file.
+        what: role of the file, such as `backbone`; the first word of error messages.
 
     Raises:
-        UsageError: there is no such file, or Keras cannot load it.
+        UsageError: the file does not exist, or Keras cannot load it.
     """
     import keras
 
@@ -115,13 +115,13 @@ def load_keras(path: str, what: str) -> KerasModel:
 
 
 def _functional(model: KerasModel) -> KerasModel:
-    """The same network as a functional model whose layers are in no other graph."""
+    """The same network as a functional model; its layers are in no other graph."""
     import keras
 
     whole = keras.Model(model.inputs, model.outputs)
     if not isinstance(model, keras.Sequential):
         return whole
-    # A `Sequential` builds its graph anew with each layer it gets, so `layer.output` may belong to another graph.
+    # A `Sequential` model rebuilds its graph with each new layer, so `layer.output` may belong to another graph.
     copy = keras.models.clone_model(whole)
     copy.set_weights(whole.get_weights())
     return copy
@@ -133,7 +133,7 @@ def _downloaded(name: str) -> str:
     file = f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
     origin = f"{_IMAGENET_URL}/{name}/{file}"
     try:
-        with redirect_stdout(sys.stderr):  # where Keras' progress belongs
+        with redirect_stdout(sys.stderr):  # for Keras' progress bar
             found = keras.utils.get_file(file, origin, cache_subdir="models", file_hash=_IMAGENET_MD5[name])
     except Exception as error:  # Keras raises a bare Exception for a download that fails
         raise UsageError(
@@ -145,7 +145,7 @@ def _downloaded(name: str) -> str:
 
 
 def _with_weights(model: KerasModel, path: Path) -> KerasModel:
-    """The model with the file's weights; cut where the file ends, if it holds only the first blocks."""
+    """The model with the file's weights. If the file holds only the first blocks, the model is cut after them."""
     if not path.is_file():
         raise UsageError(f"weights file {path} does not exist")
     chosen = _cut_like(path, model)
@@ -160,7 +160,7 @@ def _with_weights(model: KerasModel, path: Path) -> KerasModel:
 
 
 def _cut_like(path: Path, model: KerasModel) -> KerasModel:
-    """The part of a model up to the block that has as many layers with weights as the file."""
+    """The first part of a model, up to a block, that has the same number of layers with weights as the file."""
     import keras
 
     count = _layers_in(path, model.name)
@@ -170,7 +170,7 @@ def _cut_like(path: Path, model: KerasModel) -> KerasModel:
 
 
 def _layers_in(path: Path, name: str) -> int:
-    """How many layers a weights file has weights for; 0 for Keras' older format, which holds whole networks only."""
+    """Number of layers with weights in a weights file; 0 for Keras' older format, which only holds whole networks."""
     import h5py
 
     try:

@@ -1,14 +1,14 @@
-"""GPTQ for convolutions: quantized weights with nearly the same outputs on real images. NumPy arrays in and out.
+"""GPTQ for convolutions: quantizes weights with almost no change of the outputs on real images. Uses only NumPy arrays.
 
 A convolution is a matrix product of patches: `patch @ weights + bias`, with weights (inputs, outputs) and
 inputs = kernel height * kernel width * channels. Rounding each weight to the nearest of 2^bits - 1 levels changes the
 products. GPTQ (Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers",
-2022) rounds the weights of one input after the other. After each it adjusts the weights that are not yet rounded, so
-that the error of the products is smallest for patches with the given second moments.
+2022) rounds the weights of one input after the other. After each input, it adjusts the weights that are not yet
+rounded, so that the error of the products is smallest for patches with the given second moments.
 
-Three things differ from the paper. The moments are centred, and the mean of the error goes into the bias. The inputs
-are taken in the order of falling variance (the paper's code has this as an option). The scale of an output channel may
-clip its largest weights, where that makes the squared error of the weights smaller.
+There are three differences from the paper. The moments are centred, and the mean error is added to the bias. The inputs
+are processed in order of decreasing variance (an option in the paper's code). The scale of an output channel may clip
+its largest weights if that makes the squared error of the weights smaller.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CLIPS = np.linspace(0.5, 1.0, 26)  # candidates for the largest level, as a sha
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Sums over the patches that a convolution sees: all that GPTQ needs of the data. `+` adds them up.
+    """Sums over the input patches of a convolution: all that GPTQ needs from the data. `+` adds moments.
 
     Attributes:
         count: number of patches.
@@ -60,7 +60,7 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """Weights as `codes * scales`: codes (inputs, outputs), one scale for each output; and a bias for each output."""
+    """Weights as `codes * scales`: codes (inputs, outputs), with one scale and one bias for each output."""
 
     codes: NDArray[np.int8]
     scales: NDArray[np.float16]
@@ -75,7 +75,7 @@ class Quantized:
 def nearest(
     weights: NDArray[np.floating], bias: NDArray[np.floating], bits: int, moments: Moments | None = None
 ) -> Quantized:
-    """Weights rounded to the nearest level: the baseline for GPTQ. Arguments as `gptq`; the moments are not used."""
+    """Weights rounded to the nearest level, as a baseline. Arguments as for `gptq`; the moments are not used."""
     wide = weights.astype(np.float64)
     scales = _scales(wide, bits)
     codes = _rounded(wide, scales.astype(np.float64), bits)
@@ -90,12 +90,12 @@ def gptq(
     Args:
         weights: (inputs, outputs).
         bias: (outputs,).
-        bits: 2 to 8 a weight.
-        moments: of the patches that the convolution sees.
-        damping: added to the diagonal of the covariance, as a share of its mean; few patches need more of it.
+        bits: bits per weight, 2 to 8.
+        moments: moments of the input patches.
+        damping: added to the diagonal of the covariance, as a share of its mean; few patches need more damping.
 
     Raises:
-        ValueError: bits out of range, or arrays that do not fit together.
+        ValueError: bits are out of range, or the shapes do not match.
     """
     if not 2 <= bits <= 8:
         raise ValueError(f"bits must be 2 to 8, not {bits}")
@@ -109,9 +109,9 @@ def gptq(
 
 
 def _scales(weights: Floats, bits: int) -> NDArray[np.float16]:
-    """For each output the distance between levels: of the candidates, the one with the least squared error."""
+    """The distance between levels for each output: the candidate with the smallest squared error."""
     most = 2 ** (bits - 1) - 1
-    largest = np.maximum(np.abs(weights).max(0), 1e-4)  # float16 has no much smaller scales
+    largest = np.maximum(np.abs(weights).max(0), 1e-4)  # float16 has no precise values for much smaller scales
     candidates = (largest * _CLIPS[:, None] / most).astype(np.float16)
     errors = [np.square(weights - _rounded(weights, s, bits) * s).sum(0) for s in candidates.astype(np.float64)]
     best: NDArray[np.float16] = np.take_along_axis(candidates, np.argmin(errors, axis=0)[None], 0)[0]
@@ -124,17 +124,17 @@ def _rounded(weights: Floats, scales: Floats, bits: int) -> Floats:
 
 
 def _damped(covariance: Floats, damping: float) -> Floats:
-    """The covariance with a damped diagonal, so that it can be inverted even where inputs never change."""
+    """The covariance with a damped diagonal, so that it can be inverted even if some inputs are constant."""
     mean_variance = float(np.diag(covariance).mean()) or 1.0
     return covariance + damping * mean_variance * np.eye(len(covariance))
 
 
 def _coded(weights: Floats, scales: Floats, bits: int, hessian: Floats) -> Floats:
-    """Algorithm 1 of the paper: codes (inputs, outputs); the inputs of largest variance are rounded first."""
+    """Algorithm 1 of the paper: codes (inputs, outputs). The inputs with the largest variance are rounded first."""
     order = np.argsort(-np.diag(hessian), kind="stable")
     left = weights[order]
     codes = np.empty_like(left)
-    # Upper triangular: row i says how the weights of the inputs after i are adjusted for an error at i.
+    # Upper triangular: row i holds the adjustments of the later inputs' weights for an error at input i.
     factor = np.linalg.cholesky(np.linalg.inv(hessian[np.ix_(order, order)])).T
     for start in range(0, len(left), _BLOCK):
         block = slice(start, min(start + _BLOCK, len(left)))

@@ -1,8 +1,8 @@
 """What a dream maximises: a weighted sum of terms over activations, as plain data.
 
-`mean("mixed3") + 0.5 * l2("mixed5", channels=(7, 12))` is an `Objective`: frozen, hashable, and the same thing in
-a recipe's YAML. `terms.py` holds the objective and its terms; a new kind of term is one small class in a file of its
-own here, and its function is exported below.
+`mean("mixed3") + 0.5 * l2("mixed5", channels=(7, 12))` is an `Objective`: frozen, hashable, and storable in a recipe's
+YAML. `terms.py` holds the objective and its terms. To add a kind of term, add a small class in a new file here, and
+export its function below.
 """
 
 from raydream.core.objectives.terms import Objective, Term, l2, mean

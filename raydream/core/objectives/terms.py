@@ -19,9 +19,9 @@ class Term:
 
     Attributes:
         layer: name of a layer of the backbone.
-        kind: `mean` raises weak and strong features alike (the seed project's objective); `l2`, the mean of the
-            squares, makes the strong ones stronger (Mordvintsev et al., 2015).
-        channels: channels of the layer that count, from 0; all of them if None.
+        kind: `mean` raises weak and strong features equally (the objective of the seed project); `l2`, the mean of the
+            squares, favours strong features (Mordvintsev et al., 2015).
+        channels: channels of the layer that are used, from 0; None for all.
         weight: factor; a negative one suppresses the features.
     """
 
@@ -35,7 +35,7 @@ class Term:
 
         Args:
             activations: (batch, rows, columns, channels) of this term's layer.
-            positions: number of positions (rows x columns) that the layer has over the whole octave.
+            positions: number of positions (rows x columns) of the layer over the whole octave.
 
         Returns:
             Tensor (batch,).
@@ -53,7 +53,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Objective:
-    """A sum of terms. `+` joins objectives, `*` scales them; both return new ones."""
+    """A sum of terms. `+` adds objectives, `*` scales them; both return a new objective."""
 
     terms: tuple[Term, ...] = field(default=())
 
@@ -67,7 +67,7 @@ class Objective:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers of the terms, each once, in the order of their first term."""
+        """The layers of the terms without duplicates, in the order of the terms."""
         return tuple(dict.fromkeys(term.layer for term in self.terms))
 
     def value(self, activations: Sequence[Tensor], positions: Sequence[Tensor | int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the compression job makes of the statistics: the network in few bits, its figures, and its card."""
+"""The last step of the compression job: quantizes the network, measures it, and writes it with its card."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from raydream.types import Image
 if TYPE_CHECKING:
     from raydream.jobs.train.photographs import Photographs
 
-_SIDE = 299  # pixels: of the photographs that the figures are of
-_DREAMED = 4  # of them are dreamed for the figures, too
+_SIDE = 299  # side of the photographs for the figures, in pixels
+_DREAMED = 4  # number of these photographs that are also dreamed for the figures
 
 
 def finish(
@@ -50,7 +50,7 @@ def finish(
 
 
 def objectives_of(original: Original) -> list[list[str]]:
-    """The layers of each objective that is measured; UsageError if there is no such layer."""
+    """The layers of each objective to measure; raises a `UsageError` for an unknown layer."""
     from raydream.core.networks.backbones import layer_names
 
     objectives = [objective.split("+") for objective in original.job.objectives or original.layers]
@@ -62,7 +62,7 @@ def objectives_of(original: Original) -> list[list[str]]:
 
 
 def held_out(original: Original, found: Photographs) -> dict[str, list[Image]]:
-    """Photographs that are not in the statistics, and half-done dreams of some of them, by what the card calls them."""
+    """Photographs that are not in the statistics, and half-done dreams of some of them, by their names on the card."""
     from raydream.jobs.train import photographs
 
     job = original.job
@@ -80,9 +80,9 @@ def _card(original: Original, found: Photographs, size: int, rows: Sequence[Mapp
     about = (
         f"{stem} with weights of {job.bits} bits ({size:,} bytes), for dreaming: images in [-1, 1] go in. "
         f"Quantized by GPTQ with the statistics of {photographs} photographs of {job.crop} pixels and of "
-        f"{len(STEPS) * min(job.dreams, photographs)} dreams half done.\n\n"
-        "`error` is a channel's squared error over its square, the mean over the channels. `cosine` is that of the "
-        "gradient at the image of a layer's mean activation (or of the sum of several layers' means) with the full "
-        "network's."
+        f"{len(STEPS) * min(job.dreams, photographs)} half-done dreams.\n\n"
+        "`error` is the squared error of a channel divided by its squared activations, averaged over the channels. "
+        "`cosine` compares the gradient of a layer's mean activation (or of the sum of several layers' means) at the "
+        "image with that of the full network."
     )
     return cards.network(f"{stem}, compact", about, cards.command("compress_backbone", asked), rows)

@@ -1,4 +1,4 @@
-"""Compression: everything that the compression job is asked to do; see `data.job` for how its options are declared."""
+"""Compression: all settings of the compression job; `data.job` explains how options are declared."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,7 +11,7 @@ _STATISTICS = "Statistics and figures"
 
 @dataclass(frozen=True, kw_only=True)
 class Compression:
-    """What `compress_backbone` is asked to do; the help of its options says what each is."""
+    """The settings of the compression job. The help texts of the options explain the fields."""
 
     input: Annotated[str, typer.Option(help="Folder of photographs: a path or URL.")]
     output: Annotated[str, typer.Option(help="Folder for the network and its card: a path or URL.")]
@@ -24,19 +24,19 @@ class Compression:
     through: Annotated[
         str | None, typer.Option(metavar="LAYER", help="The last layer to keep. Default: the network's last.")
     ] = None
-    bits: Annotated[int, typer.Option(min=2, max=8, help="Bits of a weight. May be changed later.")] = 6
+    bits: Annotated[int, typer.Option(min=2, max=8, help="Bits per weight. You can change it later.")] = 6
     photographs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Photographs to take statistics of.", rich_help_panel=_STATISTICS)
+        int, typer.Option(min=1, metavar="N", help="Photographs for the statistics.", rich_help_panel=_STATISTICS)
     ] = 300
     dreams: Annotated[
-        int, typer.Option(min=0, metavar="N", help="How many of them to dream of, too.", rich_help_panel=_STATISTICS)
+        int, typer.Option(min=0, metavar="N", help="How many of these to dream, too.", rich_help_panel=_STATISTICS)
     ] = 40
     crop: Annotated[
         int,
-        typer.Option(min=96, metavar="PIXELS", help="Side of the crop of a photograph.", rich_help_panel=_STATISTICS),
+        typer.Option(min=96, metavar="PIXELS", help="Side of the square crops.", rich_help_panel=_STATISTICS),
     ] = 224
     held_out: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Other photographs to measure with.", rich_help_panel=_STATISTICS)
+        int, typer.Option(min=1, metavar="N", help="Other photographs for the figures.", rich_help_panel=_STATISTICS)
     ] = 60
     objectives: Annotated[
         tuple[str, ...],
@@ -51,7 +51,7 @@ class Compression:
     actors: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Default: one for each GPU, or else for each core.", rich_help_panel=_WORKERS
+            min=1, metavar="N", help="Default: one per GPU, or per core without GPUs.", rich_help_panel=_WORKERS
         ),
     ] = None
     gpus_per_actor: Annotated[
@@ -59,7 +59,7 @@ class Compression:
         typer.Option(
             min=0,
             metavar="N",
-            help="May be a fraction. Default: 1 where the cluster has GPUs, else 0.",
+            help="GPUs per actor, also a fraction. Default: 1 if the cluster has GPUs, else 0.",
             rich_help_panel=_WORKERS,
         ),
     ] = None

@@ -15,17 +15,17 @@ from raydream.types import Image
 if TYPE_CHECKING:
     from raydream.core.networks.loading import Network
 
-STEPS = (2, 6, 12)  # of the last octave, after which a dream is looked at
+STEPS = (2, 6, 12)  # steps of the last octave after which a half-done dream is taken
 
 
 def prepare(job: Compression) -> Compression:
-    """The job with absolute paths and named weights; configures TensorFlow for the driver."""
+    """The job with absolute paths and the weights filled in; configures TensorFlow for the driver."""
     from raydream.core.networks import loading
 
     runtime.driver()
     weights = job.weights or ("imagenet" if job.backbone in loading.ARCHITECTURES else None)
     if job.weights and job.backbone.endswith((".keras", ".npz")):
-        raise UsageError(f"--weights: {job.backbone} brings its own: leave them out")
+        raise UsageError(f"--weights: {job.backbone} contains its own weights: leave the option out")
     weights = assets.named_weights(job.backbone, weights)
     if weights and weights not in ("imagenet", "compact"):
         weights = storage.absolute_if_file(weights)
@@ -42,7 +42,7 @@ def prepare(job: Compression) -> Compression:
 
 @dataclass(frozen=True)
 class Original:
-    """The network to compress, as the driver and the actors load it."""
+    """The network to compress; the driver and each actor load it."""
 
     job: Compression
 
@@ -63,7 +63,7 @@ class Original:
 
     @property
     def name(self) -> str:
-        """Its architecture where that is known (VGG takes images in a range of its own), else the name of its file."""
+        """Its architecture if that is known (VGG needs images in another range), else the name of its file."""
         return self._found.architecture or summary.last_part(self.job.backbone)
 
     @cached_property
@@ -77,7 +77,7 @@ class Original:
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
-        """Layers to dream of, spread over the upper 60 % of the network."""
+        """Layers for the dreams, spread over the upper 60 % of the network."""
         from raydream.core.networks.backbones import layer_names
 
         names = layer_names(self.network)
@@ -85,13 +85,13 @@ class Original:
 
     @cached_property
     def backbone(self) -> Any:
-        """The network as a backbone, which gives those layers."""
+        """The network as a backbone with these layers."""
         from raydream.core.networks.backbones import load_backbone
 
         return load_backbone(self._files.backbone, self.layers, weights=self._files.weights)
 
     def half_done(self, image: Image, number: int) -> list[Image]:
-        """An image after each of a few numbers of steps of dreaming; `number` chooses the layer and the seed."""
+        """Half-done dreams of an image, after each number of steps in `STEPS`; `number` selects layer and seed."""
         from raydream.core import engine
         from raydream.recipe import Recipe
 

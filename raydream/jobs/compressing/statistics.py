@@ -1,4 +1,4 @@
-"""What the convolutions of a network see of photographs and half-done dreams, summed up shard by shard."""
+"""Collects statistics of the convolutions' inputs, for photographs and half-done dreams, shard by shard."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Shard = Sequence[tuple[str, bool]]  # (photograph, whether it is dreamed, too)
 
 
 def shards(job: Compression, found: Photographs) -> list[Shard]:
-    """The photographs to take statistics of, spread evenly over those that are not held out."""
+    """The photographs for the statistics, spread evenly over those that are not held out."""
     count = min(job.photographs, len(found.learnt))
     dreams = min(job.dreams, count)
     chosen = [found.learnt[i * len(found.learnt) // count] for i in range(count)]
@@ -49,10 +49,10 @@ def name(shard: int) -> str:
 
 
 def collect(job: Compression, shards: Sequence[Shard], todo: Sequence[int], lease: str) -> None:
-    """Sums up the shards of `todo` on the cluster; `lease` is the token of the driver's lease.
+    """Collects the statistics of the shards `todo` on the cluster; `lease` is the token of the driver's lease.
 
     Raises:
-        WorkError: the cluster cannot do it.
+        WorkError: the work failed.
     """
     progress = Progress(sum(len(shards[n]) for n in todo), "photographs")
     with closing(progress), cluster.joined(progress.phase):
@@ -80,7 +80,7 @@ def _dataset(job: Compression, shards: Sequence[Shard], todo: Sequence[int], lea
 
 
 class Statistics:
-    """The actor that loads the network once, and sums up what its convolutions see of a shard's photographs."""
+    """The actor: loads the network once, then collects the statistics of one shard after another."""
 
     def __init__(self, job: Compression, attempts: Any, lease: str) -> None:
         from raydream.core.networks.compression import Sampler
@@ -107,9 +107,9 @@ class Statistics:
         return {"photographs": sum(map(bool, found)), "failures": sum(not some for some in found)}
 
     def _images(self, name: str, dreamed: bool) -> list[Image]:
-        """A crop of a photograph (one in three with another contrast and noise), and its half-done dreams if wanted.
+        """A crop of a photograph, and its half-done dreams if `dreamed`; empty if the photograph cannot be read.
 
-        Nothing if the photograph cannot be read.
+        One crop in three gets another contrast and noise.
         """
         from raydream.jobs.train.photographs import crop
 
@@ -117,7 +117,7 @@ class Statistics:
         random = np.random.default_rng(number)
         try:
             photograph = codec.decode(Folder(self._job.input).read(name))
-        except Exception:  # of the file, or of the file system, each of which has its own errors
+        except Exception:  # an unreadable image or a storage error; each file system has its own error classes
             return []
         image = codec.from_uint8(crop(photograph, self._job.crop, random))
         dreams = self._original.half_done(image, number) if dreamed else []
@@ -128,7 +128,7 @@ class Statistics:
 
 
 def packed(moments: Mapping[str, Moments]) -> bytes:
-    """Moments as the bytes of an `.npz` file: of the symmetric sums one triangle, in float32."""
+    """Moments as the bytes of an `.npz` file; of the symmetric matrices, only one triangle in float32."""
     arrays: dict[str, Any] = {}
     for name, part in moments.items():
         triangle = part.square[np.triu_indices(len(part.total))].astype(np.float32)
@@ -139,7 +139,7 @@ def packed(moments: Mapping[str, Moments]) -> bytes:
 
 
 def unpacked(data: bytes) -> dict[str, Moments]:
-    """The moments in the bytes that `packed` gives."""
+    """Reads the bytes of `packed`."""
     moments = {}
     with np.load(io.BytesIO(data)) as file:
         for name in {key.rsplit("/", 1)[0] for key in file}:
@@ -151,7 +151,7 @@ def unpacked(data: bytes) -> dict[str, Moments]:
 
 
 def summed(output: str, shards: int) -> dict[str, Moments]:
-    """The moments of all shards, added up in the order of the shards."""
+    """The sum of the moments of all shards, added in the order of the shards."""
     moments: dict[str, Moments] = {}
     for n in range(shards):
         for layer, part in unpacked(Folder(output).read(name(n))).items():

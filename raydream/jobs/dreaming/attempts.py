@@ -1,6 +1,6 @@
-"""Finds the image that kills its worker: counts the attempts that ended in a death, and goes on without the image.
+"""Finds images that kill their worker, and skips them: counts how many attempts at an image ended in a death.
 
-The counts are kept in the output, so that they outlive the driver and its machine.
+The counts are stored in the output, so that they outlive the driver and its machine.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from raydream.data.storage import Folder
 from raydream.jobs.dreaming.items import Item
 
 ATTEMPTS = "_raydream/attempts.json"
-SHARD_DEATHS = 3  # a shard whose attempts ended in so many deaths goes on image by image;
-WORKER_DEATHS = 2  # an image is passed over when so many of its workers died,
-DEATHS = 3  # or, counting deaths of whole nodes or runs, so many of any kind: those have causes of their own, too
-_WRITE_EVERY = 0.2  # seconds, at most so often
+SHARD_DEATHS = 3  # after this number of deaths, a shard is attempted image by image
+WORKER_DEATHS = 2  # an image is skipped after this number of deaths of its worker,
+DEATHS = 3  # or after this number of deaths of any kind: nodes and runs also die for other reasons
+_WRITE_EVERY = 0.2  # minimum seconds between two writes
 
-# What ended with the attempt: its worker (killed for memory, or not), its node, or the whole run with its driver.
+# What died during the attempt: its worker (because memory ran out, or otherwise), its node, or the whole run.
 Death = Literal["memory", "worker", "node", "run"]
-# Ray's NodeDeathInfo.Reason of nodes that were taken away in an orderly way, which is no sign of a bad image:
+# Values of Ray's NodeDeathInfo.Reason for nodes that were removed normally, which is no sign of a bad image:
 # expected termination, preempted, idle.
 _TAKEN_AWAY = (1, 3, 4)
 
 
 class Work(NamedTuple):
-    """What is attempted: a stage of a shard, or (with `image`, an id) of one of its images."""
+    """What is attempted: a stage of a shard, or of one of its images if `image` is an id."""
 
     stage: str
     shard: int
@@ -40,19 +40,19 @@ class Work(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where an attempt runs: Ray's id of the node, and how often its kernel has killed a process for memory."""
+    """Where an attempt runs: Ray's id of the node, and how often its kernel has killed a process to free memory."""
 
     node: str
     memory_kills: int
 
     @classmethod
     def here(cls) -> Place:
-        """This worker's place."""
+        """The place of this worker."""
         return cls(ray.get_runtime_context().get_node_id(), _memory_kills())
 
 
 def _memory_kills() -> int:
-    """How often this machine's kernel has killed a process because memory ran out; 0 where it does not say."""
+    """How often this machine's kernel has killed a process because memory ran out; 0 if unknown."""
     for file in ("/sys/fs/cgroup/memory.events", "/proc/vmstat"):
         with suppress(OSError):
             for line in Path(file).read_text().splitlines():
@@ -63,9 +63,9 @@ def _memory_kills() -> int:
 
 
 class Record:
-    """The attempts that are open, and the deaths so far; kept in a file of the output.
+    """The open attempts and the deaths so far, stored in a file in the output.
 
-    `run` names the driver's run: attempts that another run left open have ended with it.
+    `run` identifies the driver's run. If another run left attempts open, that run was killed during them.
     """
 
     def __init__(self, output: str, run: str) -> None:
@@ -80,13 +80,13 @@ class Record:
     def _restore(self, stored: dict[str, Any]) -> None:
         self._deaths = {Work(*work): deaths for work, deaths in stored["deaths"]}
         for work, place in stored["open"]:
-            if stored["run"] == self._run:  # only this actor has died
+            if stored["run"] == self._run:  # only this actor was restarted
                 self._open[Work(*work)] = Place(*place)
             else:
                 self._deaths.setdefault(Work(*work), []).append("run")
 
     def begin(self, work: Work, place: Place) -> list[Death]:
-        """Opens an attempt; returns the deaths of earlier attempts at the same work."""
+        """Opens an attempt; returns the deaths in earlier attempts at the same work."""
         before = self._open.get(work)
         if before and (death := _death(before, place)):
             self._deaths.setdefault(work, []).append(death)
@@ -95,34 +95,34 @@ class Record:
         return self._deaths.get(work, [])
 
     def end(self, work: Work) -> None:
-        """Closes an attempt, done or not, whose worker lives."""
+        """Closes an attempt, successful or not, that its worker has survived."""
         self._open.pop(work, None)
         self._changed.set()
 
     def forget(self, shard: int) -> None:
-        """Drops what is known of a finished shard."""
+        """Removes all attempts and deaths of a finished shard."""
         for known in (self._open, self._deaths):
             for work in [work for work in known if work.shard == shard]:
                 del known[work]
         self._changed.set()
 
     def close(self) -> None:
-        """Ends the record of a run that ends in an orderly way: its open attempts are no deaths."""
+        """Ends the record of a run that ends normally: its open attempts do not count as deaths."""
         self._open.clear()
         self.store()
         self._closed = True
 
     def keep_stored(self) -> None:
-        """Stores each change soon after it was made; for a thread of its own, so that no worker waits for storage."""
+        """Stores each change soon after it was made. Run it in a thread, so that no worker waits for storage."""
         while True:
             self._changed.wait()
             self._changed.clear()
-            with suppress(Exception):  # storage that fails also ends the job, which says so
+            with suppress(Exception):  # if storage fails, the job fails, too, and reports it
                 self.store()
             time.sleep(_WRITE_EVERY)
 
     def store(self) -> None:
-        """Writes the file, or removes it where there is nothing to keep; does nothing once the record is closed."""
+        """Writes the file, or removes it if there is nothing to keep; does nothing after `close`."""
         with self._storing:
             known = {"open": list(self._open.items()), "deaths": list(self._deaths.items())}
             if self._closed:
@@ -134,7 +134,7 @@ class Record:
 
 
 def _death(before: Place, now: Place) -> Death | None:
-    """How an attempt ended that is begun again though it was never closed; None if no image can be blamed."""
+    """The death that ended an attempt which was never closed; None if the cause cannot be an image."""
     nodes = {node["NodeID"]: node for node in ray.nodes()}  # type: ignore[no-untyped-call]
     node = nodes.get(before.node)
     if not node or not node["Alive"]:
@@ -145,7 +145,7 @@ def _death(before: Place, now: Place) -> Death | None:
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class Attempts(Record):
-    """The record as an actor, which all workers share."""
+    """The record as an actor that all workers share."""
 
     def __init__(self, output: str, run: str) -> None:
         super().__init__(output, run)
@@ -153,7 +153,7 @@ class Attempts(Record):
 
 
 def shared(output: str, run: str) -> Any:
-    """Starts the actor beside the driver: a node that an image takes down does not take the record with it."""
+    """Starts the actor on the driver's node, so that it survives the death of a worker's node."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
@@ -161,13 +161,13 @@ def shared(output: str, run: str) -> Any:
 
 
 def close(attempts: Any) -> None:
-    """Closes the actor's record, if the cluster still answers."""
+    """Closes the record if the cluster still responds."""
     with suppress(ray.exceptions.RayError):
         ray.get(attempts.close.remote(), timeout=2.0)
 
 
 class Attempt:
-    """A context in which work is attempted: `deaths` are those of earlier attempts. An error is no death."""
+    """A context in which work is attempted. It returns the deaths in earlier attempts. An error is not a death."""
 
     def __init__(self, attempts: Any, work: Work) -> None:
         self._attempts, self._work = attempts, work
@@ -182,9 +182,9 @@ class Attempt:
 def pass_over_fatal(
     attempts: Any, stage: str, shard: int, items: list[Item], work: Callable[[list[Item]], list[Item]]
 ) -> list[Item]:
-    """Does `work` on a shard's items; finds an item that kills its worker, and passes over it.
+    """Does `work` on a shard's items, and skips an item that kills its worker.
 
-    The whole shard is attempted at first. If workers died too often, it goes on image by image.
+    At first, the whole shard is attempted. If workers die too often, it is attempted image by image.
     """
     with Attempt(attempts, Work(stage, shard)) as deaths:
         if len(deaths) < SHARD_DEATHS:
@@ -202,12 +202,12 @@ def _alone(attempts: Any, what: Work, item: Item, work: Callable[[list[Item]], l
 
 
 def fatal(deaths: list[Death]) -> bool:
-    """Whether the deaths of attempts at an image are so many that it is to blame."""
+    """Whether there were so many deaths during attempts at an image that the image is skipped."""
     return of_workers(deaths) >= WORKER_DEATHS or len(deaths) >= DEATHS
 
 
 def of_workers(deaths: list[Death]) -> int:
-    """How many deaths were of the worker alone: those that tell most about what it worked on."""
+    """The number of deaths of the worker alone, which are most likely caused by its work."""
     return sum(death in ("worker", "memory") for death in deaths)
 
 
@@ -221,6 +221,6 @@ _SEEN: dict[Death, str] = {
 
 
 def verdict(stage: str, deaths: list[Death]) -> str:
-    """What was seen, for the image's failure."""
+    """The error message for an image that is skipped."""
     times = f"{len(deaths)} times" if len(deaths) > 1 else "once"
     return f"its worker died {times} while {_DOING.get(stage, stage)} this image (last: {_SEEN[deaths[-1]]})"

@@ -1,4 +1,4 @@
-"""What an actor does with a batch of images: it runs the recipe on them, or a dreamer's single pass."""
+"""Dreams a batch of images in an actor: with the recipe, or with a dreamer in one pass."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from raydream.errors import UsageError
 from raydream.jobs.dreaming.items import Item
 from raydream.recipe import Recipe
 
-Dreaming = Callable[[list[Item]], list[Item]]  # of items with images of one size
+Dreaming = Callable[[list[Item]], list[Item]]  # takes items with images of the same size
 
 
 def batches(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
-    """Items that have an image, in batches of one size each."""
+    """Groups the items that have an image into batches of the same image size."""
     loaded = [item for item in items if item.image is not None]
     by_size = sorted(loaded, key=lambda item: _shape(item)[:2])
     for _, group in groupby(by_size, key=lambda item: _shape(item)[:2]):
@@ -34,10 +34,10 @@ def _shape(item: Item) -> tuple[int, ...]:
 
 
 def dreaming(job: Job) -> Dreaming:
-    """A function that dreams a batch of same-sized items, as the job says; its files may be URLs.
+    """The job's function that dreams a batch of items with images of the same size.
 
     Raises:
-        UsageError: weights or dreamer are not those that the job was begun with.
+        UsageError: the weights or the dreamer are not those that the job started with.
     """
     return _one_pass(job) if job.dreamer else _ascent(job.recipe)
 
@@ -68,7 +68,9 @@ def _one_pass(job: Job) -> Dreaming:
     path = assets.fetch(str(job.dreamer), "dreamer")
     if (found := assets.digest(path, "dreamer")) != job.dreamer_digest:
         wanted = str(job.dreamer_digest)
-        raise UsageError(f"dreamer {job.dreamer} ({found[:12]}) is not the one that the job began with ({wanted[:12]})")
+        raise UsageError(
+            f"dreamer {job.dreamer} ({found[:12]}) is not the one that the job started with ({wanted[:12]})"
+        )
     model = load_keras(path, what="dreamer")
 
     def dream(batch: list[Item]) -> list[Item]:

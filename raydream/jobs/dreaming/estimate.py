@@ -1,4 +1,4 @@
-"""How long a data set will take, from a few steps on one of its images."""
+"""Estimates how long a data set will take, from a few steps on one of its images."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from raydream.data.storage import Folder
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
 
-_PROBE_STEPS = 4  # the first one is not counted: it traces the graph
+_PROBE_STEPS = 4  # the first one traces the graph and is not counted
 
 
 def as_an_actor() -> None:
-    """Gives this process one thread, as an actor has, if TensorFlow has not started yet."""
+    """Limits this process to one thread, like an actor, if TensorFlow has not started yet."""
     runtime.worker(cores=1)
 
 
 def estimate(job: Job, ids: Sequence[str]) -> str:
-    """Times a few steps on the first good image; says how long that image, and all images, will take."""
+    """Times a few steps on the first usable image; says how long it and all images will take."""
     recipe = job.recipe
     backbone = assets.load_for(recipe)
     image = _probe(job, ids, recipe, backbone)
@@ -40,7 +40,7 @@ def estimate(job: Job, ids: Sequence[str]) -> str:
     seconds = (times[-1] - times[1]) / (_PROBE_STEPS - 1) / (height * width) * work
     total = len(ids) * seconds
     return (
-        f"about {duration(seconds)} an image ({width}x{height}, on one core of this machine), "
+        f"about {duration(seconds)} per image ({width}x{height}, on one core of this machine), "
         f"{duration(total)} for all on one actor, {duration(total / 2)} on two, {duration(total / 8)} on eight"
     )
 

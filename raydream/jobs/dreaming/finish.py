@@ -1,4 +1,4 @@
-"""What a data set says of itself, when it is begun and when it is finished: card, manifest, gallery."""
+"""Writes the card, manifest and gallery of a data set when it is started and when it is finished."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _MANIFEST = "manifest.json"
 
 
 def begin(out: Folder, plan: Plan) -> None:
-    """Writes the card and the recipe of a data set that was not finished before, so that its parts can be opened."""
+    """Writes the card and the recipe of a data set that is not finished, so that its parts can be opened."""
     if not out.exists(_MANIFEST):
         out.write("recipe.yaml", plan.job.recipe.dump().encode())
         out.write("README.md", cards.dataset(plan, None).encode())
 
 
 def finish(out: Folder, plan: Plan, seconds: float) -> dict[str, Any]:
-    """Joins the parts into data files and writes what a finished data set says of itself; returns the manifest.
+    """Joins the parts into data files; writes the card, the gallery and the manifest, and returns the manifest.
 
-    It may be killed and repeated at any point. The parts go when the card no longer names them.
+    It can be killed at any point and repeated. The parts are removed when the card no longer refers to them.
 
     Args:
-        seconds: wall time of the runs that made it.
+        seconds: wall time of all runs.
     """
     found = read_marks(out, marked(out))
     made = Summary.of(found)
@@ -47,6 +47,6 @@ def finish(out: Folder, plan: Plan, seconds: float) -> dict[str, Any]:
 
 
 def _write_failures(out: Folder, failures: list[Failure]) -> None:
-    skipped = [Failure(id=id, stage="list", error="not an image by its name") for id in passed_over(out)]
+    skipped = [Failure(id=id, stage="list", error="not an image, by its file name") for id in passed_over(out)]
     if failures or skipped:
         out.write("failures.parquet", summary.failures_table([*failures, *skipped]))

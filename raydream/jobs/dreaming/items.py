@@ -1,4 +1,4 @@
-"""An image on its way through the stages."""
+"""The data of one image, which the stages pass on."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from raydream.data.rows import Failure, Row
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """An image on its way.
+    """An image in the pipeline. Each stage fills in more of it.
 
     Attributes:
-        id, name: path below the input, and the path of its dream.
-        image: (height, width, 3), float32 in [-1, 1], or uint8 where that loses nothing.
+        id, name: path of the photograph below the input, and path of its dream.
+        image: (height, width, 3), float32 in [-1, 1], or uint8 if that is exact.
         source_digest: SHA-256 of the photograph's file.
         dream: (height, width, 3).
         before, after: objective of the photograph and of the dream.
-        seconds: spent dreaming it.
-        row: the dream as it is written.
-        failure: why there is none.
+        seconds: time spent dreaming it.
+        row: the encoded dream, to be written.
+        failure: why there is no dream.
     """
 
     id: str
@@ -38,6 +38,6 @@ class Item:
     failure: Failure | None = None
 
     def failed(self, stage: str, error: str) -> Item:
-        """The same image with the reason why there is no dream of it; its pixels are dropped."""
+        """The item with a failure and without its pixels."""
         failure = Failure(id=self.id, stage=stage, error=" ".join(error.split())[:500])
         return replace(self, image=None, dream=None, failure=failure)

@@ -1,7 +1,7 @@
-"""One driver at a time: a file in the output says who works there, and its heartbeat that they still do.
+"""The lease lets only one driver work on an output: a file there names the driver and counts its heartbeats.
 
-Clocks of two machines may differ, so nobody compares times: who finds another's lease watches whether its heartbeat
-moves on. A lease whose heartbeat stands still is taken over.
+Clocks of two machines may differ, so times are not compared. A driver that finds the lease of another one watches its
+heartbeat, and takes the lease over if the heartbeat has stopped.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from raydream.errors import WorkError
 LEASE = "_raydream/lease.json"
 INTERVAL = 10.0  # seconds between heartbeats
 MISSED = 6  # heartbeats after which a lease is stale
-_PATIENCE = 2.0  # seconds for the last heartbeat: who interrupts the job does not wait for storage that hangs
+_PATIENCE = 2.0  # seconds to wait for the last heartbeat: an interrupted job must not wait for storage that hangs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """What the lease's file says.
+    """The content of the lease's file.
 
     Attributes:
-        token: of this lease alone.
-        host, pid: of the driver, for people.
-        process: where pids mean something (machine since its start, pid namespace), and when the driver began.
+        token: unique token of this lease.
+        host, pid: host and process id of the driver, for messages.
+        process: (boot id and pid namespace of the machine, start time of the driver).
         since: when the driver took the lease, in UTC.
-        beat: counts the heartbeats.
+        beat: number of heartbeats so far.
     """
 
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -51,18 +51,18 @@ class Holder:
         return f"host {self.host}, pid {self.pid}, since {self.since}"
 
     def dump(self) -> bytes:
-        """As JSON."""
+        """The holder as JSON."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def parse(cls, data: bytes) -> Holder:
-        """From `dump`'s JSON."""
+        """Reads the JSON of `dump`."""
         values = json.loads(data)
         return cls(**{**values, "process": tuple(values["process"])})
 
     @property
     def alive(self) -> bool | None:
-        """Whether its process runs; None where that cannot be known from here."""
+        """Whether its process runs; None if this machine cannot know that."""
         space, started = self.process
         if not space or space != _pid_space():
             return None
@@ -70,7 +70,7 @@ class Holder:
 
 
 def _pid_space() -> str:
-    """Names this machine, since its start, and the namespace of its pids; empty where that is not known."""
+    """Identifies the boot of this machine and its pid namespace; empty if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -79,7 +79,7 @@ def _pid_space() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process began, in the kernel's ticks; empty if there is none (or a dead one, not yet waited for)."""
+    """Start time of a process in the kernel's ticks; empty if there is no such process, or only a zombie."""
     try:
         state, *facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -88,10 +88,10 @@ def _started(pid: int) -> str:
 
 
 class Lease:
-    """A context in which this process alone works on an output.
+    """A context in which only this process works on an output.
 
     Raises:
-        WorkError: another driver works there (on entry), or has taken the lease over (on exit, and from `check`).
+        WorkError: on entry, if another driver works there; on exit and from `check`, if another driver has taken over.
     """
 
     def __init__(self, output: str, interval: float = INTERVAL) -> None:
@@ -103,16 +103,16 @@ class Lease:
 
     @property
     def token(self) -> str:
-        """For workers, which may write while it is the lease's; see `check_token`."""
+        """Workers may write as long as the lease has this token; see `check_token`."""
         return self._mine.token
 
     def __enter__(self) -> Lease:
-        contested = not self._out.local  # creating a file may take several steps there
+        contested = not self._out.local  # in remote storage, creating a file may not be atomic
         while not self._out.write_new(LEASE, self._mine.dump()):
             self._wait_until_stale()
             self._out.remove(LEASE)
             contested = True
-        if contested:  # another driver may have done the same at the same time: the last one has it
+        if contested:  # another driver may have done the same at the same time: the last one gets the lease
             time.sleep(min(1.0, self._interval))
         self.check()
         self._thread.start()
@@ -126,32 +126,32 @@ class Lease:
             self._out.remove(LEASE)
         except WorkError:
             raise
-        except Exception:  # of the storage: what has ended the work is more important
+        except Exception:  # a storage error: the error that ended the work is more important
             if kind is None:
                 raise
         if "://" not in self._out.url:
-            with suppress(OSError):  # not empty: a data set has begun
+            with suppress(OSError):  # not empty: it holds a data set
                 (Path(self._out.url) / LEASE).parent.rmdir()
 
     def check(self) -> None:
-        """Makes sure that the lease is still ours: to be called before anything in the output is changed."""
+        """Checks that this process still has the lease; call it before anything in the output is changed."""
         try:
             check_token(self._out, self.token)
         except OSError:
             if not self._lost.is_set():
                 raise
         if self._lost.is_set():
-            raise WorkError(f"output {self._out.url}: the storage took no heartbeat for too long: this driver stops")
+            raise WorkError(f"output {self._out.url}: no heartbeat could be written for too long: this driver stops")
 
     def _wait_until_stale(self) -> None:
-        """Returns when the lease that stands there is stale."""
+        """Returns when the existing lease is stale."""
         first = holder(self._out)
         if first and first.alive:
             raise self._taken(first)
         if first is None or first.alive is False:
             return
         seconds = MISSED * self._interval
-        text = f"another driver may be at work here ({first}): waiting {seconds:.0f} s for its heartbeat"
+        text = f"another driver may work on this output ({first}): waiting {seconds:.0f} s for its heartbeat"
         print(text, file=sys.stderr, flush=True)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -164,10 +164,10 @@ class Lease:
 
     def _taken(self, by: Holder) -> WorkError:
         advice = "wait for it, stop it, or use another output"
-        return WorkError(f"output {self._out.url}: another driver is at work here ({by}): {advice}")
+        return WorkError(f"output {self._out.url}: another driver works on it ({by}): {advice}")
 
     def _beat(self) -> None:
-        """Renews the lease until it is over or lost; then interrupts the main thread."""
+        """Renews the lease until it ends. If the lease is lost, interrupts the main thread."""
         renewed = time.monotonic()
         while not self._over.wait(self._interval):
             try:
@@ -177,28 +177,28 @@ class Lease:
                 renewed = time.monotonic()
             except WorkError:
                 break
-            except Exception:  # storage that fails for a while; each file system has its own errors
+            except Exception:  # storage may fail for a while; each file system has its own error classes
                 if time.monotonic() - renewed > MISSED * self._interval:
                     break
         if not self._over.is_set():
             self._lost.set()
-            if self._in_main_thread:  # elsewhere the workers' check ends the work
+            if self._in_main_thread:  # otherwise the check in the workers ends the work
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def holder(out: Folder) -> Holder | None:
-    """Who holds the lease of an output; None if nobody does."""
+    """The holder of the lease of an output; None if there is no lease."""
     for _ in range(3):
         if not out.exists(LEASE):
             return None
         with suppress(ValueError, TypeError, KeyError, FileNotFoundError):
             return Holder.parse(out.read(LEASE))
-        time.sleep(0.2)  # it may just be being written
+        time.sleep(0.2)  # it may be half written
     return None
 
 
 def check_token(out: Folder, token: str) -> None:
-    """WorkError unless the lease of an output has this token; for workers, before they write."""
+    """Raises a `WorkError` unless the lease of an output has this token; workers call it before they write."""
     now = holder(out)
     if now is None or now.token != token:
         who = f"({now}) " if now else ""

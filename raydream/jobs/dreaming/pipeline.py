@@ -1,4 +1,4 @@
-"""The data set job on Ray Data: one row a shard, through three streaming stages."""
+"""The data set job on Ray Data: each row is a shard and goes through three streaming stages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from raydream.jobs.dreaming import attempts, stages
 
 
 def results(plan: Plan, todo: Sequence[int], lease: str) -> Generator[dict[str, Any]]:
-    """Makes the shards of `todo`; gives each one's numbers of `images` and `failures` when it is written.
+    """Makes the shards `todo`; yields the numbers of `images` and `failures` of each one when it is written.
 
     Args:
         lease: token of the driver's lease, which workers check before they write.
 
     Raises:
-        WorkError: the cluster, or the storage, cannot do it.
+        WorkError: the cluster or the storage failed.
     """
     record = attempts.shared(plan.job.output, lease)
     try:
@@ -35,7 +35,7 @@ def _dataset(plan: Plan, todo: Sequence[int], lease: str, record: Any) -> Any:
     gpus, room = cluster.devices(job.gpus_per_actor)
     fewest, most = (min(number or max(1, room), len(todo)) for number in job.actors)
     rows = [{"shard": shard} for shard in todo]
-    # Dreaming on a CPU takes its core and the light stages squeeze in; beside a GPU they share the cores evenly.
+    # On a CPU, dreaming needs a core, and the other stages little of it. With a GPU, all stages need about the same.
     heavy, light = (0.5, 0.5) if gpus else (0.9, 0.1)
     pool = ray.data.ActorPoolStrategy(min_size=fewest, max_size=most, max_tasks_in_flight_per_actor=2)
     return (

@@ -1,4 +1,4 @@
-"""Before any dreaming: the job checked and resolved, and its plan."""
+"""Prepares the data set job: checks and resolves its settings before any dreaming."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def prepare(job: Job) -> tuple[Job, Input]:
     """The job with absolute paths and digests, and the images of its input.
 
     Raises:
-        UsageError: nothing to dream, or nothing to dream it with.
+        UsageError: there are no images, or the network cannot be used.
     """
-    # Workers may run in another folder than we do.
+    # Workers may run in another folder than the driver.
     recipe = job.recipe
     weights = recipe.weights and storage.absolute_if_file(recipe.weights)
     recipe = recipe.changed(backbone=storage.absolute_if_file(recipe.backbone), weights=weights)
@@ -37,7 +37,7 @@ def prepare(job: Job) -> tuple[Job, Input]:
 
 
 def _resolved(job: Job) -> Job:
-    """The job with the digests of what it dreams with; faults of its files show here, before any work."""
+    """The job with the digests of its network. Problems with the files are found here, before any work."""
     runtime.driver()
     if not job.dreamer:
         return replace(job, recipe=assets.resolve(job.recipe))
@@ -51,9 +51,9 @@ def _resolved(job: Job) -> Job:
 
 
 def with_batch_size(job: Job) -> Job:
-    """The job with its batch size: as asked, as the data set was begun with, or as suits the cluster's devices.
+    """The job with its batch size: the given one, that of the existing data set, or one for the cluster's devices.
 
-    The batch size may show in the last bits of a dream, so it is decided once for the whole data set.
+    The batch size may change the last bits of a dream, so it is fixed for the whole data set.
     """
     out = Folder(job.output)
     size = job.batch_size
@@ -65,7 +65,7 @@ def with_batch_size(job: Job) -> Job:
 
 
 def _gpus(job: Job) -> float:
-    """GPUs of an actor; starts or joins the cluster only if that must be found out."""
+    """GPUs per actor; connects to the cluster only if the job does not set the number."""
     if job.gpus_per_actor is not None:
         return job.gpus_per_actor
     from raydream.jobs import cluster

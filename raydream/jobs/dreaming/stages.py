@@ -1,7 +1,7 @@
 """The three stages that a shard goes through: load (CPU tasks), dream (a pool of actors), write (CPU tasks).
 
-A row of Ray Data is one shard: `{"shard": number, "payload": pickled items}`. Images of any size travel in one
-column that way, and a shard is done as a whole or not at all.
+A row of Ray Data is one shard: `{"shard": number, "payload": pickled items}`. So one column can hold images of any
+size, and a shard is done completely or not at all.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from raydream.jobs.dreaming.items import Item
 from raydream.jobs.dreaming.lease import check_token
 from raydream.recipe import Recipe
 
-_PAYLOAD_BYTES = 1_500_000_000  # a row of Arrow holds 2 GiB
-_NAME_BYTES = 255  # most file systems take no longer name
+_PAYLOAD_BYTES = 1_500_000_000  # Arrow's limit for a row is 2 GiB
+_NAME_BYTES = 255  # the limit of most file systems
 
 
 def load(row: dict[str, Any], plan: Plan, attempts: Any) -> dict[str, Any]:
-    """Reads, decodes and resizes the images of a shard; a bad one becomes a failure and nothing more."""
+    """Reads, decodes and resizes the images of a shard. A bad image becomes a failure; the others are not affected."""
     job = plan.job
     folder = Folder(job.input)
     items = [Item(id=id, name=name) for id, name in plan.read_shard(Folder(job.output), row["shard"])]
@@ -53,11 +53,11 @@ def load(row: dict[str, Any], plan: Plan, attempts: Any) -> dict[str, Any]:
 def _loaded(item: Item, folder: Folder, recipe: Recipe) -> Item:
     try:
         data = folder.read(item.id)
-    except Exception as error:  # each file system has its own errors
+    except Exception as error:  # each file system has its own error classes
         return item.failed("load", f"cannot be read: {error}")
     try:
         image: NDArray[Any] = codec.fit(codec.decode(data), recipe.size)
-    except (ValueError, MemoryError) as error:  # unreadable, or impossible to bring to the size
+    except (ValueError, MemoryError) as error:  # unreadable, or impossible to resize
         return item.failed("load", str(error))
     pixels = codec.to_uint8(image)
     if np.array_equal(codec.from_uint8(pixels), image):
@@ -66,7 +66,7 @@ def _loaded(item: Item, folder: Folder, recipe: Recipe) -> Item:
 
 
 class Dream:
-    """The actor that dreams: it loads the network once, then dreams one shard after another."""
+    """The actor that dreams: loads the network once, then dreams one shard after another."""
 
     def __init__(self, job: Job, attempts: Any) -> None:
         self._batch_size, self._attempts = job.batch_size or 1, attempts
@@ -89,14 +89,14 @@ class Dream:
         try:
             return self._dream(batch)
         except Exception as error:
-            # The batch may be too large, or one of its images bad: alone, each gets its own verdict.
+            # The batch may be too large, or one image may be bad: dream each image alone to find out.
             if len(batch) > 1:
                 return [item for one in batch for item in self._batch([one])]
             return [batch[0].failed("dream", _reason(error))]
 
 
 def _reason(error: Exception) -> str:
-    """Our own errors as they are; of others their kind and the last line, where TensorFlow says what was wrong."""
+    """The message of a UsageError; for other errors the class and the last line, where TensorFlow states the cause."""
     if isinstance(error, UsageError):
         return str(error)
     lines = [line for line in str(error).splitlines() if line.strip()]
@@ -104,7 +104,7 @@ def _reason(error: Exception) -> str:
 
 
 def write(row: dict[str, Any], job: Job, attempts: Any, lease: str) -> dict[str, Any]:
-    """Encodes the dreams, writes the shard's file, then its mark; nothing if the driver's lease is lost."""
+    """Encodes the dreams, writes the shard's file, then its mark. Raises a WorkError if the driver's lease is lost."""
     shard: int = row["shard"]
     items, device = pickle.loads(row["payload"])
     encoded = pass_over_fatal(attempts, "write", shard, items, lambda some: [_encoded(i, job) for i in some])
@@ -128,7 +128,7 @@ def _encoded(item: Item, job: Job) -> Item:
         return item
     try:
         return replace(item, image=None, dream=None, row=_row(item, job))
-    except (ValueError, MemoryError) as error:  # more than the format holds, or no picture
+    except (ValueError, MemoryError) as error:  # too large for the format, or the dream diverged
         return item.failed("write", str(error))
 
 

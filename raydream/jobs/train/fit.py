@@ -20,7 +20,7 @@ from raydream.jobs import cluster
 from raydream.jobs.ray_errors import cause
 from raydream.jobs.train.journal import MetricsPrinter
 
-MAX_FAILURES = 8  # of workers: enough for spot machines that are taken away, and an end to what always fails
+MAX_FAILURES = 8  # of workers: enough for preempted spot machines, and a limit for errors that always occur
 
 
 def fit(
@@ -33,17 +33,17 @@ def fit(
     """Runs the loop on the workers until it is done; continues an earlier run in the same output.
 
     Args:
-        loop: what each worker does, given `settings`; it starts with `strategy` and then `State.restored`.
+        loop: function of `settings` that each worker runs; it starts with `strategy`, then `State.restored`.
         settings: plain data.
         output: a folder's path or URL.
         scaling: the workers; see `workers`.
-        datasets: Ray Data sets by name; each worker gets its part of them.
+        datasets: Ray data sets by name; each worker gets a part of each.
 
     Raises:
         KeyboardInterrupt: on SIGINT or SIGTERM.
         WorkError: workers died, or the loop raised an error, more than `MAX_FAILURES` times.
     """
-    runtime.import_tensorflow()  # Ray's trainer imports it too, and would print its messages
+    runtime.import_tensorflow()  # Ray's trainer imports it, too, but with TensorFlow's messages
     from ray.train.tensorflow import TensorflowTrainer
 
     trainer = TensorflowTrainer(
@@ -63,7 +63,7 @@ def fit(
 
 
 def _run_config(output: str) -> RunConfig:
-    """Checkpoints in the output, written through `Folder`: to any URL, and whole or not at all."""
+    """Checkpoints are stored in the output, through `Folder`: at any URL, and atomically."""
     filesystem, path = Folder(output).arrow()
     return RunConfig(
         name="run",
@@ -76,9 +76,9 @@ def _run_config(output: str) -> RunConfig:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Makes SIGTERM end the training as SIGINT does; afterwards both have their former handlers.
+    """Makes SIGTERM end the training as SIGINT does; restores both handlers afterwards.
 
-    On SIGINT Ray's trainer ends its workers and then this process. On SIGTERM it would leave the workers running.
+    On SIGINT, Ray's trainer ends its workers and then this process. On SIGTERM, it would leave the workers running.
     """
     before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -90,12 +90,12 @@ def _signals() -> Iterator[None]:
 
 
 def workers(asked: int | None, batch: int, gpus_per_worker: float | None) -> ScalingConfig:
-    """The workers: the number asked for, or one for each GPU or core, as far as they divide a batch evenly.
+    """The workers: the number `asked`, or one for each GPU or core, as far as they divide a batch evenly.
 
-    Without GPUs they share the cores, less a tenth of one each, which is left for the loading of images.
+    Without GPUs, they share the cores, except a tenth of a core each, which is left for loading images.
 
     Raises:
-        UsageError: this machine has no room for them. A cluster may grow: there they wait, and stderr says so.
+        UsageError: they do not fit on this machine. (On a cluster they wait for it to grow, and stderr says so.)
     """
     gpus, room = cluster.devices(gpus_per_worker, "--gpus-per-worker")
     number = asked or max(n for n in range(1, batch + 1) if batch % n == 0 and n <= max(1, room))
@@ -108,15 +108,15 @@ def workers(asked: int | None, batch: int, gpus_per_worker: float | None) -> Sca
 
 
 def _cores_each(workers: int) -> int:
-    """The most cores that each worker can have; all cores of a worker are on one node."""
+    """The largest number of cores that each worker can have; all cores of a worker are on one node."""
     nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     candidates = range(1, max(nodes, default=0) + 1)
     return max((n for n in candidates if sum(cores // n for cores in nodes) >= workers), default=1)
 
 
 def strategy() -> Any:
-    """TensorFlow's strategy for this worker; call it before anything else of TensorFlow is used."""
-    os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Ray Train sets it; our networks are Keras 3
+    """TensorFlow's strategy for this worker; call it before anything else uses TensorFlow."""
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Ray Train sets it, but raydream's networks are Keras 3
     runtime.worker(round(cluster.own_cores()), deterministic=False)
     import tensorflow as tf
 

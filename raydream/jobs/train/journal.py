@@ -1,4 +1,4 @@
-"""The journal of a training run, for people: metrics, picture grids and TensorBoard."""
+"""The journal of a training run: metrics, picture grids and TensorBoard files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from raydream.data.storage import Folder
 from raydream.types import Image
 
 METRICS = "metrics.jsonl"
-_SECONDS = 2.0  # between two looks at the metrics
+_SECONDS = 2.0  # between two checks for new metrics
 
 
 def history(output: str) -> list[dict[str, float]]:
@@ -27,10 +27,10 @@ def history(output: str) -> list[dict[str, float]]:
 
 
 class Journal:
-    """What one worker writes: the metrics and pictures of each epoch, and the metrics for TensorBoard."""
+    """Writes the metrics and pictures of each epoch, and the metrics for TensorBoard; one worker uses it."""
 
     def __init__(self, output: str, finished: int) -> None:
-        """Continues after the `finished` epochs of the checkpoint; later epochs of an earlier run are dropped."""
+        """Continues after the `finished` epochs of the checkpoint; later epochs of an earlier run are removed."""
         from tensorboardX import SummaryWriter
 
         self._folder = Folder(output)
@@ -42,8 +42,8 @@ class Journal:
         """Writes an epoch.
 
         Args:
-            metrics: of the epoch; `epoch`, counted from 1, is one of them.
-            rows: of a grid of pictures (height, width, 3) in [-1, 1], all of one size.
+            metrics: metrics of the epoch; they include `epoch`, counted from 1.
+            rows: rows of a grid of pictures (height, width, 3) in [-1, 1], all of the same size.
         """
         epoch = int(metrics["epoch"])
         grid = np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
@@ -58,7 +58,7 @@ class Journal:
 
 
 class MetricsPrinter:
-    """Prints each epoch's metrics to stderr while the run goes on; a context manager."""
+    """A context manager that prints each epoch's metrics to stderr during the run."""
 
     def __init__(self, output: str) -> None:
         self._output, self._finished = output, threading.Event()
@@ -76,11 +76,11 @@ class MetricsPrinter:
         finished = False
         while not finished:
             finished = self._finished.wait(_SECONDS)
-            with suppress(Exception):  # each file system has errors of its own, and none may end the training
+            with suppress(Exception):  # no storage error may end the training; each file system has its own classes
                 self._print_new()
 
     def _print_new(self) -> None:
         for line in history(self._output):
-            if line not in self._printed:  # an epoch that was repeated has other seconds, and is printed again
+            if line not in self._printed:  # a repeated epoch has other seconds and is printed again
                 print("  ".join(f"{name} {value:.4g}" for name, value in line.items()), file=sys.stderr, flush=True)
                 self._printed.append(line)

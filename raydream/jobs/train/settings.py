@@ -1,4 +1,4 @@
-"""The settings of a run, kept in its output, so that a run only continues with the same ones."""
+"""The settings of a run, stored in its output. A run can only be continued with the same settings."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def check_or_store(output: str, settings: Mapping[str, Any]) -> None:
 
     Args:
         output: a folder's path or URL.
-        settings: plain data, as JSON has it.
+        settings: plain data, as in JSON.
 
     Raises:
-        UsageError: the earlier run had others; the message names the first difference.
+        UsageError: the earlier run had other settings; the message names the first difference.
     """
     folder, data = Folder(output), json.dumps(dict(settings), indent=1).encode()
     if not folder.exists(_SETTINGS):
