@@ -125,6 +125,7 @@ def test_tiny_dreams_have_no_seams(tiny_backbone):
     assert fixed < 0.5  # cells at the borders of tiles see padding, so less of the push arrives there
 
 
+@pytest.mark.slow
 def test_dreams_have_no_seams(inception):
     """Eight dreams, as one scatters by 0.08: measured 0.99 +- 0.03 with 10 steps an octave, too."""
     recipe = Recipe(octaves=3, steps=5, tile=128)

@@ -371,7 +371,7 @@ def test_refuse_a_second_driver_and_kill_the_first_and_an_actor_and_nothing_is_l
         assert (output / "data" / name).read_bytes() == (tmp_path / "whole/data" / name).read_bytes()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interrupted_it_keeps_what_was_done(
     slow_recipe: Path, photographs: Path, tmp_path: Path, environment: dict[str, str], how: signal.Signals
 ) -> None:

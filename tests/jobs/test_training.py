@@ -192,6 +192,7 @@ def learn_the_mean_colour(settings: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_learner_of_photographs_goes_on_where_its_worker_was_killed(cluster: None, tmp_path: Path) -> None:
     from raydream.jobs.train import fit, photographs
     from raydream.jobs.train import journal as journals
