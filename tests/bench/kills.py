@@ -15,7 +15,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
+import ray
+
+# isort: split
+import psutil  # part of Ray, which makes it importable
+
+assert ray.__version__
 
 KINDS = ("driver", "actor", "load", "write", "raylet", "gcs")
 TITLES = {"actor": "Dream", "load": "load", "write": "write", "raylet": "raylet/raylet", "gcs": "gcs_server"}
