@@ -103,7 +103,7 @@ def make(
     failures: dict[str, Failure] | None = None,
     finish: bool = True,
 ) -> tuple[Plan, dict[str, Any]]:
-    """Makes the data set of a job, or goes on with it; returns the plan and the manifest."""
+    """Makes the data set of a job, or continues it; returns the plan and the manifest."""
     found = found if isinstance(found, Input) else input_of(*found)
     plan, _ = check_or_store_plan(out, job, found)
     finishing.begin(out, plan)
