@@ -1,4 +1,4 @@
-# Every target makes .venv and installs what it needs by itself: only Python >= 3.11 and make are assumed.
+# Every target creates .venv and installs what it needs; only Python >= 3.11 and make are required.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= demo
@@ -6,13 +6,13 @@ DEMO ?= demo
 .PHONY: help install demo pictures test test-all check format bench lock clean
 help:
 	@echo "make install    create .venv with raydream and everything it needs"
-	@echo "make demo       paint twelve landscapes, dream them, and show where the gallery is"
+	@echo "make demo       paint and dream twelve landscapes; print the path of the gallery"
 	@echo "make test       run the tests that CI runs"
-	@echo "make test-all   run these and the slow ones"
+	@echo "make test-all   run all tests, including slow ones"
 	@echo "make check      check style, format and types"
 	@echo "make format     format the code"
 	@echo "make bench      measure the speed"
-	@echo "make pictures   make docs/pictures again"
+	@echo "make pictures   make the pictures in docs/pictures again"
 	@echo "make lock       update requirements.lock"
 	@echo "make clean      remove what make created"
 

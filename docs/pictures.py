@@ -1,6 +1,6 @@
-"""Makes the pictures of README.md and docs/presets.md: `make pictures`, some minutes on two cores.
+"""Makes the pictures for README.md and docs/presets.md: `make pictures`, some minutes on two cores.
 
-Landscapes painted by raydream itself, and what the presets dream of them; JPEGs of quality 85 in docs/pictures.
+They are landscapes that raydream paints, and their dreams with the presets, as JPEGs of quality 85 in docs/pictures.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from raydream.core.engine import dream
 from raydream.data import codec, scenery
 
 FOLDER = Path(__file__).parent / "pictures"
-CLASSIC = {"sea": 0, "mountains": 1, "dunes": 0}  # README's: kinds of scenes and their seeds
+CLASSIC = {"sea": 0, "mountains": 1, "dunes": 0}  # for README.md: kinds of scenes and their seeds
 PRESETS = ("subtle", "classic", "trip", "portrait", "natural-dreams", "published", "hd")
-SCENE, SEED = "cumulus", 1  # of docs/presets.md
-SHOWN = (400, 300)  # pixels, there
-LARGE = (1366, 1024)  # pixels of the landscape that `hd` dreams of: it is for large photographs
+SCENE, SEED = "cumulus", 1  # for docs/presets.md
+SHOWN = (400, 300)  # size in docs/presets.md, in pixels
+LARGE = (1366, 1024)  # size of the landscape for `hd`, which is for large photographs
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def list_input(url: str) -> Input:
     found = Folder(url).files()
     ids, rest = images_among(found, codec.IMAGE_ENDINGS)
     if not ids:
-        raise UsageError(f"input {url} {'holds no images' if found else 'is empty, or no folder'}")
+        raise UsageError(f"input {url} {'holds no images' if found else 'is empty, or not a folder'}")
     return Input(ids=ids, sizes=[found[id] for id in ids], passed_over=rest)
 
 

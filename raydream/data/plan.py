@@ -143,7 +143,7 @@ def stored_plan(out: Folder) -> Plan:
         UsageError: there is no plan, or it cannot be read.
     """
     if not out.exists(PLAN):
-        raise UsageError(f"{out.url} is no data set of raydream: it has no {PLAN}")
+        raise UsageError(f"{out.url} is not a data set of raydream: it has no {PLAN}")
     try:
         return Plan.parse(out.read(PLAN))
     except (ValueError, TypeError, KeyError, AttributeError) as error:

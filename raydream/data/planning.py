@@ -75,7 +75,9 @@ def _check_empty(out: Folder) -> None:
         if not name.endswith(".partial") and (not name.startswith("_raydream/") or name.startswith(MARKS))
     ]
     if foreign:
-        raise UsageError(f"output {out.url} is not empty and no data set of raydream: it holds {printable(foreign[0])}")
+        raise UsageError(
+            f"output {out.url} is not empty, and not a data set of raydream: it holds {printable(foreign[0])}"
+        )
 
 
 def _differences(plan: Plan, job: Job) -> list[str]:

@@ -271,10 +271,10 @@ def scene(kind: str, seed: int, width: int = 448, height: int = 336) -> NDArray[
     """A picture (height, width, 3), float32 sRGB from -1 to 1; equal arguments give equal bytes.
 
     `kind` is one of `KINDS`; the seed (not negative) moves the sun, the clouds, the land and the
-    eye a little. ValueError for other kinds.
+    eye a little. Raises ValueError for other kinds.
     """
     if kind not in _PLACES:
-        raise ValueError(f"no kind of scene is called {kind!r}; there are {', '.join(KINDS)}")
+        raise ValueError(f"unknown kind of scene {kind!r}; valid: {', '.join(KINDS)}")
     rng, place = np.random.default_rng([zlib.crc32(kind.encode()), seed]), _PLACES[kind]
     turn, lift, cover, tilt = (rng.uniform(-1, 1, 4) * (0.25, 0.25, 0.25, 0.04)).tolist()
     light = np.array(place.light) * (1, 1 + lift, 1) + (turn, 0, 0)

@@ -321,4 +321,4 @@ def check_writable(url: str) -> None:
     except OSError as error:
         raise UsageError(f"{url} cannot be written: {error.strerror}") from error
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-        raise UsageError(f"{url} cannot be written: {folder} is no folder, or you have no permission to write in it")
+        raise UsageError(f"{url} cannot be written: {folder} is not a folder, or you have no permission to write there")

@@ -27,7 +27,7 @@ LAYERS = ("mixed3", "mixed5")
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a contender is told: it reads `folder`, and prints one line of JSON.
+    """The input of a contender: it reads `folder`, and prints one line of JSON.
 
     `folder` holds photos/ (image files), images.npy (the same, decoded: float32 (n, 299, 299, 3) in [-1, 1]),
     network.keras and network.pickle (InceptionV3 to mixed5, see export.py).
@@ -84,7 +84,7 @@ def sizes() -> list[int]:
 
 
 def gflop(steps: int) -> float:
-    """Work of one dream with so many steps an octave."""
+    """Work of one dream with this number of steps per octave."""
     return sum(side * side for side in sizes()) * steps * KFLOP_PER_PIXEL / 1e6
 
 

@@ -43,7 +43,7 @@ def _folder() -> Path:
 
 
 def _photos(count: int) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of so many photographs spread over the folder, or of generated scenes where there is none."""
+    """(name, bytes) of some photographs, spread over the folder; of generated scenes if there is no folder."""
     from raydream.data import codec, scenery
 
     if not _folder().is_dir():

@@ -93,7 +93,7 @@ def measured(step: str, out: str, images: int) -> dict[str, float]:
 
 
 def run(images: int) -> dict[str, dict[str, float]]:
-    """All steps over so many images."""
+    """All steps for a number of images."""
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "out")
         found = {"plan": measured("plan", out, images)}

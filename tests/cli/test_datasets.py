@@ -51,7 +51,7 @@ def test_gallery_writes_the_page_again_with_as_many_rows_as_asked(cli: Cli, out:
 def test_a_folder_that_is_no_data_set_is_one_line_and_stays_as_it_is(command: str, cli: Cli, here: Path) -> None:
     before = listed(here)
     for url in (".", "none", "cat.jpg", "memory://cli-none", NOT_UTF8):
-        assert "is no data set of raydream: it has no _raydream/plan.json" in wrong(cli(command, url))
+        assert "is not a data set of raydream: it has no _raydream/plan.json" in wrong(cli(command, url))
     assert "Protocol not known" in wrong(cli(command, "zzz://x"))
     assert listed(here) == before
 

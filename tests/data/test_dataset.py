@@ -103,7 +103,7 @@ def make(
     failures: dict[str, Failure] | None = None,
     finish: bool = True,
 ) -> tuple[Plan, dict[str, Any]]:
-    """Makes the data set of a job, or goes on with it; returns the plan and the manifest."""
+    """Makes the data set of a job, or continues it; returns the plan and the manifest."""
     found = found if isinstance(found, Input) else input_of(*found)
     plan, _ = check_or_store_plan(out, job, found)
     finishing.begin(out, plan)
@@ -155,7 +155,7 @@ def test_hidden_files_are_left_out_others_are_passed_over_and_files_without_an_e
 def test_an_input_without_images_is_said_and_whether_it_is_there_at_all(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no images"):
         listed(tmp_path, ["notes.txt", ".hidden.jpg"])
-    with pytest.raises(UsageError, match="is empty, or no folder"):
+    with pytest.raises(UsageError, match="is empty, or not a folder"):
         list_input(str(tmp_path / "none"))
     with pytest.raises(UsageError, match="Not a directory"):
         list_input(str(tmp_path / "notes.txt"))
@@ -309,7 +309,7 @@ def test_images_that_are_gone_are_said_unless_they_are_done(out: Folder) -> None
 
 def test_a_folder_that_holds_something_else_is_refused(out: Folder) -> None:
     out.write("thesis/final.doc", b"dear")
-    with pytest.raises(UsageError, match=r"not empty and no data set of raydream: it holds thesis/final\.doc$"):
+    with pytest.raises(UsageError, match=r"not empty, and not a data set of raydream: it holds thesis/final\.doc$"):
         check_or_store_plan(out, job_of(), input_of("a"))
     assert out.files() == {"thesis/final.doc": 4}
 
@@ -322,7 +322,7 @@ def test_what_a_job_leaves_that_is_killed_before_it_has_a_plan_is_no_obstacle(ou
 
 
 def test_no_plan_or_one_that_cannot_be_read_is_said(out: Folder) -> None:
-    with pytest.raises(UsageError, match=r"is no data set of raydream: it has no _raydream/plan\.json"):
+    with pytest.raises(UsageError, match=r"is not a data set of raydream: it has no _raydream/plan\.json"):
         plans.stored_plan(out)
     for damaged in (b"", b"{", b"\xff", b"[]", b"7", b"{}", b'{"job": [], "parts": []}'):
         out.write(plans.PLAN, damaged)

@@ -568,14 +568,14 @@ def test_where_a_picture_cannot_be_written_shows_before_it_is_made(tmp_path: Pat
     storage.check_writable(str(tmp_path / "new" / "folder" / "x.png"))
     storage.check_writable("memory://anywhere/x.png")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="not a folder"):
         storage.check_writable(str(tmp_path / "file" / "x.png"))
 
 
 def test_a_missing_drive_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """A path none of whose folders exist: the root of a drive has itself as its parent."""
     monkeypatch.setattr(Path, "exists", lambda self: False)
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         storage.check_writable("/none/x.png")
 
 

@@ -399,7 +399,7 @@ def test_interrupted_it_keeps_what_was_done(
         (["--actors", "3,2"], "actors 3,2: must be a number, or MIN,MAX"),
         (["--format", "parket"], "'parquet', 'webdataset', 'files'"),
         (["--input", "nope://x"], "nope"),
-        (["--input", "/no/such/folder"], "is empty, or no folder"),
+        (["--input", "/no/such/folder"], "is empty, or not a folder"),
         (["--output", "{photographs}/cat/out"], "lies in the input"),
         (["--config", "/no/such.yaml"], "does not exist"),
         (["--batch-size", "0"], "--batch-size"),
