@@ -129,12 +129,10 @@ class _Connecting:
         """Kills the new child processes of this process until no more are started."""
         end = time.monotonic() + _PATIENCE
         while True:
-            for process in _descendants():
-                if process not in self._others:
-                    with suppress(psutil.NoSuchProcess):
-                        process.kill()
+            _kill_descendants(self._others)
             if self._ended.wait(0.05) or time.monotonic() > end:
                 break
+        _kill_descendants(self._others)
         if hasattr(signal, "alarm"):
             signal.alarm(0)  # Ray's handler of SIGTERM sets an alarm that would abort this process
         if self._ended.is_set():
@@ -148,6 +146,22 @@ class _Connecting:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(commands.INTERRUPTED)
+
+
+def _kill_descendants(others: set[Any]) -> None:
+    """Kills the child processes of this process, except `others`.
+
+    They are suspended first: a parent that is killed while it starts a child leaves the child behind.
+    """
+    found: set[Any] = set()
+    while new := set(_descendants()) - others - found:
+        found |= new
+        for process in new:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _descendants() -> list[Any]:

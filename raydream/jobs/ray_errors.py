@@ -13,7 +13,7 @@ _LINK = re.compile(
     r"\n\n(?:The above exception was the direct cause of the following exception|"
     r"During handling of the above exception, another exception occurred):\n\n"
 )
-_OWN = ("UsageError: ", "WorkError: ")  # their messages need no class name
+_OWN = ("UsageError: ", "WorkError: ", "StorageError: ")  # their messages need no class name
 
 
 def cause(error: BaseException) -> str:

@@ -314,7 +314,7 @@ def test_a_full_disk_says_what_and_where(cluster: None, small_disk: Path) -> Non
     with pytest.raises(WorkError) as raised, clusters.joined():
         list(ray.data.from_items([{"id": 0}, {"id": 1}], override_num_blocks=1).map(write).iter_rows())
     said = str(raised.value)
-    assert said == f"the cluster cannot do it: No space left on device: {small_disk}/data/1.parquet"
+    assert said == f"the work failed on the cluster: No space left on device: {small_disk}/data/1.parquet"
 
 
 def test_a_worker_that_dies_leaves_no_noise_of_rays(cluster: None, capfd: pytest.CaptureFixture[str]) -> None:
