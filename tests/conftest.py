@@ -142,7 +142,8 @@ def cluster(ray_folder: str, request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def environment(ray_folder: str) -> dict[str, str]:
     """The environment of a command that starts a local cluster of its own."""
-    return {**os.environ, "RAY_TMPDIR": tempfile.mkdtemp(dir=ray_folder)}
+    others = {key: value for key, value in os.environ.items() if key != "RAY_AUTH_TOKEN"}  # of the tests' own cluster
+    return {**others, "RAY_TMPDIR": tempfile.mkdtemp(dir=ray_folder)}
 
 
 def outputs(model: Any, images: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +28,7 @@ from raydream.cli import commands
 _ATTEMPTS = 2  # on a busy machine, the first start may exceed Ray's time limit
 _PATIENCE = 1.0  # seconds to wait for an interrupted start to end after its processes were killed
 _local: set[Any] = set()  # the processes of the local cluster
+_own_tokens: set[str] = set()  # random tokens of this process
 
 
 def require_token() -> None:
@@ -37,7 +39,9 @@ def require_token() -> None:
     on import.)
     """
     os.environ.pop("RAY_AUTH_MODE", None)
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if "RAY_AUTH_TOKEN" not in os.environ:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        _own_tokens.add(os.environ["RAY_AUTH_TOKEN"])
 
 
 def start_local(**options: Any) -> None:
@@ -165,5 +169,13 @@ def _kill_descendants(others: set[Any]) -> None:
 
 
 def _descendants() -> list[Any]:
-    """All child processes of this process, at any depth."""
-    return list(psutil.Process().children(recursive=True))
+    """All child processes of this process, at any depth, and those of Ray whose parent has died."""
+    return [*psutil.Process().children(recursive=True), *_orphans()]
+
+
+def _orphans() -> Iterator[Any]:
+    """Processes of Ray that have lost their parent; this process started them, since they have its random token."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.ppid() == 1 and process.environ().get("RAY_AUTH_TOKEN") in _own_tokens:
+                yield process
