@@ -71,6 +71,17 @@ class Layout:
         return self.joined_file(shard) or part_name(shard, self.format)
 
 
+def remove_outdated(out: Folder, format: Format) -> None:
+    """Removes joined files with a shard that has no mark. It may get other rows, so all shards of the file are made again.
+
+    A user deletes a mark to try failed images again.
+    """
+    known = set(marked(out))
+    for first, last in Layout.of(out, format).joined:
+        if not known.issuperset(range(first, last + 1)):
+            out.remove(joined_name(first, last, format))
+
+
 def done(out: Folder, format: Format) -> set[int]:
     """The shards that are finished: they have a mark, and the file of their rows exists (if they have rows).
 

@@ -62,6 +62,7 @@ def _make(job: Job, found: Input, lease: Lease, suggest: bool) -> dict[str, Any]
     for note in notes:
         _say(note)
     finish.begin(out, plan)
+    layout.remove_outdated(out, job.format)
     earlier, finished = summary.logged_seconds(out), layout.done(out, job.format)
     todo = [shard for shard in range(plan.shards) if shard not in finished]
     if finished:

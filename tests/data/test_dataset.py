@@ -705,3 +705,15 @@ def test_of_a_large_file_only_what_is_asked_for_is_read(
         monkeypatch.setattr(Folder, "read", real)
         assert [r.id for r in shown] == ["0", "63"]
         assert sum(asked) < 8 * len(big)
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset"])
+def test_a_failed_image_that_is_tried_again_gets_its_row(out: Folder, format: Format) -> None:
+    ids = [f"{n}.jpg" for n in range(5)]
+    job = job_of(format=format, shard_size=1)
+    make(out, job, ids, {"1.jpg": Failure(id="1.jpg", stage="load", error="broken")})
+    out.remove("_raydream/marks/0000001.json")
+    layout.remove_outdated(out, format)
+    plan, manifest = make(out, job, ids)
+    assert [r.id for r in rows_of(out, plan)] == ids
+    assert (manifest["images"], manifest["failures"]) == (5, 0)
