@@ -72,7 +72,7 @@ class Layout:
 
 
 def remove_outdated(out: Folder, format: Format) -> None:
-    """Removes joined files with a shard that has no mark. It may get other rows, so all shards of the file are made again.
+    """Removes joined files with a shard that has no mark: it may get other rows, so all their shards are remade.
 
     A user deletes a mark to try failed images again.
     """
