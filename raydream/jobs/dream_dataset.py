@@ -110,10 +110,10 @@ def _say(text: str) -> None:
 
 def _dry_run(job: Job) -> None:
     from raydream.data.packing import pack
-    from raydream.jobs.dreaming.estimate import as_an_actor, estimate
+    from raydream.jobs.dreaming.estimate import estimate
     from raydream.jobs.dreaming.prepare import prepare
 
-    as_an_actor()
+    runtime.worker(cores=1)  # the estimate is for actors, and on a CPU each has one core
     job, found = prepare(job)
     found = found.first(job.limit or len(found.ids))
     counts = pack(found.sizes, job.shard_size)

@@ -15,12 +15,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-import ray
+import ray  # noqa: F401
 
 # isort: split
 import psutil  # part of Ray, which makes it importable
-
-assert ray.__version__
 
 KINDS = ("driver", "actor", "load", "write", "raylet", "gcs")
 TITLES = {"actor": "Dream", "load": "load", "write": "write", "raylet": "raylet/raylet", "gcs": "gcs_server"}

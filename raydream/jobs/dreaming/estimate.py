@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from raydream import assets, runtime
+from raydream import assets
 from raydream.cli.progress import duration
 from raydream.core import engine
 from raydream.core.networks.backbones import Backbone
@@ -17,11 +17,6 @@ from raydream.errors import UsageError
 from raydream.recipe import Recipe
 
 _PROBE_STEPS = 4  # the first one traces the graph and is not counted
-
-
-def as_an_actor() -> None:
-    """Limits this process to one thread, like an actor, if TensorFlow has not started yet."""
-    runtime.worker(cores=1)
 
 
 def estimate(job: Job, ids: Sequence[str]) -> str:
