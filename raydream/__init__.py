@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from raydream.core.engine import Step, dream_steps
     from raydream.core.networks.backbones import Backbone, load_backbone
     from raydream.core.objectives import Term
+    from raydream.errors import UsageError, WorkError
     from raydream.recipe import Recipe
 
 _HOMES = {
@@ -31,6 +32,8 @@ _HOMES = {
     "Recipe": "recipe",
     "Step": "core.engine",
     "Term": "core.objectives",
+    "UsageError": "errors",
+    "WorkError": "errors",
     "dream": "api",
     "dream_steps": "core.engine",
     "load_backbone": "core.networks.backbones",
@@ -42,6 +45,8 @@ __all__ = [
     "Recipe",
     "Step",
     "Term",
+    "UsageError",
+    "WorkError",
     "dream",
     "dream_steps",
     "load_backbone",

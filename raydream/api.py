@@ -13,7 +13,7 @@ import hashlib
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -89,13 +89,16 @@ class Dream:
         Raises:
             UsageError: the path has another ending, or cannot be written.
         """
-        target = os.fspath(path)
-        format = picture_format(target)
+        target = os.fsdecode(path)
         try:
-            data = codec.encode(self.array, format, self.metadata)
+            data = self.encoded(picture_format(target))
         except ValueError as error:
             raise UsageError(f"{target}: {error}") from error
         storage.write(target, data)
+
+    def encoded(self, format: codec.Format = "png") -> bytes:
+        """The bytes of the dream's file, with its recipe; raises a ValueError if the format cannot hold its size."""
+        return codec.encode(self.array, format, self.metadata)
 
     def __repr__(self) -> str:
         height, width = self.array.shape[:2]
@@ -142,9 +145,9 @@ def dream(
         UsageError: an image, the recipe or the network cannot be used; the message says what would be valid.
     """
     one = _is_one(images)
-    sources: list[Any] = [images] if one else list(images)  # type: ignore[arg-type]
+    sources = [images] if one else images
     asked = chosen_recipe(recipe, changes)
-    photographs = (photograph(source) for source in sources)
+    photographs = map(photograph, sources)  # type: ignore[arg-type]
     first = next(photographs, None)  # read before the network is loaded, so that an error is shown at once
     if first is None:
         return []
@@ -154,13 +157,19 @@ def dream(
 
 
 def _is_one(images: Any) -> bool:
-    return isinstance(images, str | os.PathLike | PillowImage.Image) or hasattr(images, "__array__")
+    """Whether these are not several images. Other values count as one image, which `photograph` refuses."""
+    several = isinstance(images, Iterable) and not isinstance(images, str | bytes | Mapping | PillowImage.Image)
+    return not several or hasattr(images, "__array__") or isinstance(images, os.PathLike)
 
 
 def chosen_recipe(recipe: str | os.PathLike[str] | Recipe, changes: dict[str, Any]) -> Recipe:
     """A preset, a recipe file or a `Recipe`, with some values changed."""
     if isinstance(recipe, Recipe):
         return Recipe.parse(recipe.as_dict(), changes)
+    if not isinstance(recipe, str | os.PathLike):
+        raise UsageError(
+            f"recipe must be the name of a preset, the path or URL of a file, or a Recipe, not {type(recipe).__name__}"
+        )
     return Recipe.load(os.fspath(recipe), changes)
 
 

@@ -45,6 +45,18 @@ def refusal(*arguments: Any, **changes: Any) -> str:
 # ---- what is dreamed
 
 
+@pytest.mark.parametrize("images", [3, None, b"cat.jpg", {"cat": "cat.jpg"}, [3]])
+def test_what_is_no_image_is_refused(images: Any) -> None:
+    with pytest.raises(raydream.UsageError, match="an image is a path, URL, Pillow image or array, not"):
+        raydream.dream(images)
+
+
+@pytest.mark.parametrize("recipe", [None, 3, {"steps": 3}])
+def test_what_is_no_recipe_is_refused(recipe: Any) -> None:
+    with pytest.raises(raydream.UsageError, match="recipe must be the name of a preset"):
+        raydream.dream("cat.jpg", recipe)
+
+
 def test_a_path_a_url_an_image_and_an_array_give_the_same_dream_of_the_same_pixels(cat: Path, recipe: Recipe) -> None:
     storage.write("memory://api/cat.png", cat.read_bytes())
     pixels = np.asarray(Image.open(cat))

@@ -46,8 +46,14 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
 def _fail(name: str, message: str, status: int) -> int:
     """Prints an error message of the command in one line; returns the status."""
     if message:  # it is empty if a command without arguments has printed its help
-        print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+        print(one_line(f"{name}: {message}"), file=sys.stderr)
     return status
+
+
+def one_line(text: str) -> str:
+    """Text in one line for a terminal. Control characters, which a file name may hold, are shown as escapes."""
+    joined = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in joined)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from raydream.cli import commands
+
 
 def inspect(output: Annotated[str, typer.Argument(help="Folder or URL of a data set.")]) -> None:
     """Show the contents, the progress and the failures of a data set."""
@@ -26,7 +28,7 @@ def inspect(output: Annotated[str, typer.Argument(help="Folder or URL of a data 
     reasons = Counter((f.stage, f.error) for m in marks for f in m.failures)
     print(f"failures   {sum(reasons.values()):,}")
     for (stage, error), count in reasons.most_common(20):
-        print(f"  {count:>6,} x {stage}: {error}")
+        print(f"  {count:>6,} x {stage}: {commands.one_line(error)}")
 
 
 def gallery(

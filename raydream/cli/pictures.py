@@ -46,47 +46,58 @@ def dream(
     from raydream.data import storage
     from raydream.recipe import Recipe
 
-    targets = _targets(images, output, force)
+    images = list(dict.fromkeys(images))
+    _check_images(images)
+    folder = _is_folder(output)
+    if folder:
+        storage.check_writable(storage.join(output, "x.png"))
+    else:
+        _check_file(output, images, force)
     asked = Recipe.load(recipe, commands.changes(set or []))
     # A single photograph is read before the network is loaded, so that an error is shown at once.
-    read = {images[0]: storage.read(images[0], what="image")} if len(targets) == 1 else {}
+    read = {images[0]: storage.read(images[0], what="image")} if len(images) == 1 else {}
     resolved, backbone = api.loaded(asked)
     if asked.precision is None:
         runtime.suggest_bfloat16(gpu=runtime.has_gpu())
     failed = 0
-    for source, target in targets.items():
+    for source in images:
         try:
             data = read.get(source) or storage.read(source, what="image")
             photograph = api.from_bytes(data, storage.split(source)[1])
-            api.dreamed(photograph, resolved, backbone).save(target)
-            print(target)
+            dream = api.dreamed(photograph, resolved, backbone)
+            if folder:
+                print(_save_numbered(dream, output))
+            else:
+                dream.save(output)
+                print(output)
         except UsageError as error:
-            print(" ".join(f"raydream: {source}: {error}".split()), file=sys.stderr)
+            print(commands.one_line(f"raydream: {source}: {error}"), file=sys.stderr)
             failed += 1
     return commands.FAILED if failed else commands.OK
 
 
-def _targets(images: list[str], output: str, force: bool) -> dict[str, str]:
-    """Photograph -> the picture to write, which is never the photograph or, without --force, an existing file."""
+def _check_images(images: list[str]) -> None:
     for image in images:
         if "://" not in image and Path(image).is_dir():
             raise UsageError(f"{image} is a folder: use `raydream dataset {image} OUT`")
-    if _is_folder(output):
-        return _numbered(images, output)
+
+
+def _check_file(output: str, images: list[str], force: bool) -> None:
+    """Raises a `UsageError` if -o cannot be the picture of these images."""
     if len(images) > 1:
         raise UsageError(f"-o {output} is one picture, but there are {len(images)} images: use a folder")
-    _check_file(output, images[0], force)
-    return {images[0]: output}
+    _check_output(output, {images[0]: "photograph"}, force)
 
 
-def _check_file(output: str, image: str, force: bool, what: str = "photograph") -> None:
-    """Raises a `UsageError` if -o cannot be written, or needs --force."""
+def _check_output(output: str, inputs: dict[str, str], force: bool) -> None:
+    """Raises a `UsageError` if -o cannot be written, needs --force, or is an input (name -> what it is)."""
     from raydream import api
     from raydream.data import storage
 
     api.picture_format(output)
-    if Path(output).resolve() == Path(image).resolve():
-        raise UsageError(f"-o {output} is the {what} itself")
+    for name, what in inputs.items():
+        if storage.same_file(output, name):
+            raise UsageError(f"-o {output} is the {what} itself")
     storage.check_writable(output)
     if not force and storage.exists(output):
         raise UsageError(f"-o {output} exists: use another name, or --force to overwrite it")
@@ -96,19 +107,14 @@ def _is_folder(output: str) -> bool:
     return not PurePath(output).suffix or output.endswith(("/", "\\")) or os.path.isdir(output)
 
 
-def _numbered(images: list[str], folder: str) -> dict[str, str]:
-    """Photograph -> the first unused name of `cat-dream.png`, `cat-dream-2.png`, ... in the folder."""
+def _save_numbered(dream: Dream, folder: str) -> str:
+    """Saves a dream under the first unused name of `cat-dream.png`, `cat-dream-2.png`, ...; returns its path or URL."""
     from raydream.data import storage
 
-    storage.check_writable(storage.join(folder, "x.png"))
-    targets: dict[str, str] = {}
-    for image in dict.fromkeys(images):
-        stem = f"{PurePath(storage.split(image)[1]).stem}-dream"
-        names = (f"{stem}{number}.png" for number in ("", *map("-{}".format, range(2, 100_000))))
-        paths = (storage.join(folder, name) if "://" in folder else str(PurePath(folder, name)) for name in names)
-        free = (path for path in paths if path not in targets.values() and not storage.exists(path))
-        targets[image] = next(free)
-    return targets
+    stem = f"{PurePath(dream.id).stem}-dream"
+    names = (f"{stem}{number}.png" for number in ("", *map("-{}".format, range(2, 100_000))))
+    name = storage.write_first_free(folder, names, dream.encoded())
+    return storage.join(folder, name) if "://" in folder else str(PurePath(folder, name))
 
 
 def replay(
@@ -132,7 +138,7 @@ def replay(
     from raydream.recipe import Recipe
 
     if output:
-        _check_file(output, image, force, what="dream")
+        _check_output(output, {image: "dream", **({source: "photograph"} if source else {})}, force)
     data = storage.read(image, what="dream")
     inside = provenance.found_inside(data, image)
     changes = commands.changes(set or [])

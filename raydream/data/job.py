@@ -6,6 +6,7 @@ does not import it.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
@@ -124,6 +125,10 @@ class Job:
         fewest, most = self.actors
         if not (1 <= fewest <= most or (fewest, most) == (0, 0)):
             raise UsageError(f"actors {fewest},{most}: must be a number, or MIN,MAX with 1 <= MIN <= MAX")
+        if not self.input or not self.output:
+            raise UsageError(f"{'output' if self.input else 'input'} is empty: it must be a path or URL")
+        if self.gpus_per_actor is not None and not 0 <= self.gpus_per_actor < inf:
+            raise UsageError(f"gpus_per_actor must be a number of GPUs, not {self.gpus_per_actor:g}")
         for name in ("shard_size", "batch_size", "limit"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}")

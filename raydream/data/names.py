@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
+from raydream.data.rows import printable
+
 
 class Names:
     """Gives each image the name of its dream.
@@ -64,8 +66,9 @@ def _folders(name: str) -> Iterator[str]:
 
 
 def _key(name: str) -> int:
-    """A digest that is equal for names that are equal on some file system."""
+    """A digest that is equal for names that are equal on some file system, or in the columns of a data set."""
+    name = printable(name)
     if not name.isascii():
         name = unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
-    folded = name.casefold().encode("utf-8", "surrogatepass")
+    folded = name.casefold().encode()
     return int.from_bytes(hashlib.blake2b(folded, digest_size=8).digest())

@@ -13,6 +13,7 @@ from raydream.errors import UsageError
 T = TypeVar("T")
 
 _DELAYS = (0.5, 1.0, 2.0, 4.0)  # seconds before the next attempt
+_LONGEST = 15.0  # seconds, after which there is no other attempt: some libraries also retry
 _RETRIED_STATUSES = (408, 425, 429)  # and all of 500 and above
 # Libraries whose errors without an HTTP status are network errors.
 _NETWORK = {"aiohttp", "botocore", "gcsfs", "google", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"}
@@ -44,13 +45,14 @@ def retried(place: str, call: Callable[[], T]) -> T:
         OSError: the last error. FileNotFoundError, PermissionError and the like keep their class; all others become
             StorageError.
     """
+    end = time.monotonic() + _LONGEST
     for delay in (*_DELAYS, None):
         try:
             return call()
         except (UsageError, AssertionError, AttributeError, MemoryError, TypeError):  # not storage errors
             raise
         except Exception as error:  # each file system has its own error classes
-            if delay is None or not passes(error):
+            if delay is None or not passes(error) or time.monotonic() > end:
                 raise named(error, place) from error
         time.sleep(delay * random.uniform(0.75, 1.25))
     raise AssertionError("the last attempt returns or raises")

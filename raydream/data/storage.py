@@ -6,7 +6,7 @@ import logging
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from raydream.data.retries import named, one_line, reason, retried
-from raydream.data.whole_files import WholeFile, WholeFiles
+from raydream.data.whole_files import WholeFile, WholeFiles, create_whole
 from raydream.errors import UsageError
 
 # gcsfs logs each error with a traceback before it raises it; raydream reports it in one line.
@@ -176,9 +176,7 @@ class Folder:
         fs, path = self._place[0], self._path(name)
         try:
             if self.local:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                with open(path, "xb") as file:
-                    file.write(data)
+                create_whole(Path(path), data)
             else:
                 fs.makedirs(fs._parent(path), exist_ok=True)
                 fs.pipe_file(path, data, mode="create")
@@ -293,11 +291,41 @@ def write(url: str, data: bytes) -> None:
         OSError: the file could not be written, for example because the disk is full.
     """
     parent, name = split(url)
-    folder = Folder(parent)
+    with _refusing(parent, name):
+        Folder(parent).write(name, data)
+
+
+def write_first_free(folder: str, names: Iterable[str], data: bytes) -> str:
+    """Writes a file under the first name that is not in use, and returns the name; raises the errors of `write`.
+
+    Two processes that write at the same time use different names.
+    """
+    place = Folder(folder)
+    for name in names:
+        with _refusing(folder, name):
+            if not place.exists(name) and place.write_new(name, data):
+                return name
+    raise UsageError(f"{folder} cannot be written: all names are in use")
+
+
+@contextmanager
+def _refusing(folder: str, name: str) -> Iterator[None]:
+    """Turns errors that the user can mend into a `UsageError`."""
     try:
-        folder.write(name, data)
+        yield
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        raise UsageError(f"{url} cannot be written: {reason(error, folder.place(name))}") from error
+        why = reason(error, Folder(folder).place(name))
+        raise UsageError(f"{join(folder, name)} cannot be written: {why}") from error
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two paths or URLs are the same file, also through links and other spellings."""
+    first, second = Folder(one), Folder(other)
+    if not first.same_system(second):
+        return False
+    if first.local and os.path.exists(first.path) and os.path.exists(second.path):
+        return os.path.samefile(first.path, second.path)
+    return first.path == second.path
 
 
 def check_apart(source: str, output: str) -> None:

@@ -55,6 +55,22 @@ class WholeFile(io.BufferedWriter):
         self.raw.close()
 
 
+def create_whole(target: Path, data: bytes) -> None:
+    """Creates a file with some bytes; raises a FileExistsError if it exists. Of several writers, one succeeds."""
+    partial = target.with_name(f".{uuid.uuid4().hex}.partial")
+    with WholeFile(partial) as file:
+        file.write(data)
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        raise
+    except OSError:  # the file system has no hard links
+        with open(target, "xb") as file:
+            file.write(data)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 class WholeFiles(LocalFileSystem):  # type: ignore[misc]
     """The local file system, but each file is written as a `WholeFile`."""
 

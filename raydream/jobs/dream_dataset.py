@@ -129,7 +129,8 @@ def _dry_run(job: Job) -> None:
 def main(
     job: Callable[..., Job],
     recipe: Annotated[
-        str, typer.Option(help="A preset (see `raydream recipes`), or the path or URL of a .yaml file.")
+        str,
+        typer.Option("--recipe", "-r", help="A preset (see `raydream recipes`), or the path or URL of a .yaml file."),
     ] = "classic",
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change a value of the recipe.")] = None,
     dry_run: Annotated[

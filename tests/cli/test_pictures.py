@@ -11,6 +11,7 @@ from PIL import Image
 
 import raydream
 from raydream import assets, runtime
+from raydream.api import Dream
 from raydream.cli import commands, pictures
 from raydream.cli.app import app
 from raydream.core import engine
@@ -239,9 +240,24 @@ def test_on_windows_paths_have_backslashes(
 ) -> None:
     for module in (pictures, storage):
         monkeypatch.setattr(module, "PurePath", PureWindowsPath)
-    monkeypatch.setattr(storage, "exists", lambda path: False)
-    monkeypatch.setattr(storage, "check_writable", lambda path: None)
-    assert pictures._numbered([image], folder) == {image: target}
+    monkeypatch.setattr(storage, "write_first_free", lambda folder, names, data: next(names))
+    dream = Dream(np.zeros((1, 1, 3), np.float32), Recipe.load("classic"), 0, storage.split(image)[1], "")
+    assert pictures._save_numbered(dream, folder) == target
+
+
+def test_no_other_spelling_of_its_name_overwrites_the_photograph(cli: Cli, here: Path) -> None:
+    os.link("cat.jpg", "same.png")
+    Path("link.png").symlink_to("cat.jpg")
+    before = Path("cat.jpg").read_bytes()
+    for image, output in (
+        ("cat.jpg", (here / "cat.jpg").as_uri()),
+        ((here / "cat.jpg").as_uri(), "cat.jpg"),
+        ("cat.jpg", "same.png"),
+        ("cat.jpg", "link.png"),
+    ):
+        said = wrong(cli("dream", image, "-r", "tiny.yaml", "-o", output, "--force"))
+        assert said == f"raydream: -o {output} is the photograph itself\n"
+    assert Path("cat.jpg").read_bytes() == before
 
 
 def test_on_windows_a_picture_is_written_where_its_path_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PureWindowsPath
 from typing import Any, ClassVar
 
@@ -87,6 +88,29 @@ def one_line(error: pytest.ExceptionInfo[UsageError]) -> str:
 
 
 # ---- a folder
+
+
+def test_writers_at_the_same_time_use_different_names(tmp_path: Path) -> None:
+    names = [f"cat-{number}.png" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        used = list(pool.map(lambda n: storage.write_first_free(str(tmp_path), names, bytes([n])), range(8)))
+    assert sorted(used) == names
+    assert [(tmp_path / name).read_bytes() for name in used] == [bytes([n]) for n in range(8)]
+    with pytest.raises(UsageError, match="all names are in use"):
+        storage.write_first_free(str(tmp_path), names, b"")
+    assert sorted(path.name for path in tmp_path.iterdir()) == names  # no partial file is left
+
+
+def test_a_new_file_on_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    folder = Folder(str(tmp_path))
+    assert folder.write_new("a", b"1")
+    assert not folder.write_new("a", b"2")
+    assert folder.read("a") == b"1"
+    assert list(folder.files()) == ["a"]
 
 
 def test_every_name_comes_back_as_it_was_with_its_bytes_and_size(folder: Folder) -> None:

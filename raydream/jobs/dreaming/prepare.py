@@ -10,6 +10,7 @@ from raydream.data.inputs import Input, list_input
 from raydream.data.job import Job
 from raydream.data.plan import PLAN, stored_plan
 from raydream.data.storage import Folder
+from raydream.errors import UsageError
 
 _GPU_BATCH = 8  # images; on CPUs a batch is no faster
 
@@ -31,6 +32,9 @@ def prepare(job: Job) -> tuple[Job, Input]:
         recipe=recipe,
         dreamer=job.dreamer and storage.absolute(job.dreamer),
     )
+    for folder in (job.input, job.output):
+        if folder.startswith("memory://"):
+            raise UsageError(f"{folder} is in the memory of one process: use a folder or URL that all workers can use")
     storage.check_apart(job.input, job.output)
     found = list_input(job.input)
     return _resolved(job), found
