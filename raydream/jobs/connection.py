@@ -57,12 +57,21 @@ def start_local(**options: Any) -> None:
     require_token()
     # Ray's switch for systems whose firewall asks about every listening port: Ray then uses only 127.0.0.1.
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    atexit.unregister(_end_local)
+    atexit.register(_end_local)
     for _ in range(_ATTEMPTS - 1):
         try:
             return _Connecting("local", options).wait()
         except Exception:  # Ray raises several kinds of errors; the last attempt raises its own
             continue
     return _Connecting("local", options).wait()
+
+
+def _end_local() -> None:
+    """Ends the local cluster with this process. Ray asks its processes to end, and does not wait for all of them."""
+    remember()
+    ray.shutdown()
+    kill_local()
 
 
 def remember() -> None:
