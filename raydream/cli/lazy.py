@@ -20,6 +20,7 @@ class Job:
     options: str
     help: str
     example: str
+    arguments: tuple[str, str] = ("input", "output")
 
 
 JOBS = {
@@ -34,6 +35,14 @@ JOBS = {
         "Compression",
         "Compress a trained network into a few megabytes for dreaming. The same command continues where it stopped.",
         "photographs compressed --through mixed8",
+    ),
+    "retrain": Job(
+        "raydream.jobs.retrain",
+        "Retraining",
+        "Retrain a network on labelled images, for dreams of what they show. The same command continues where it "
+        "stopped.",
+        "photographs retrained --size 224",
+        ("data", "output"),
     ),
 }
 
@@ -60,9 +69,9 @@ class _Placeholder(TyperCommand):
 
 
 def _command(name: str, job: Job) -> Any:
-    """A job's command, with input and output as arguments."""
+    """A job's command, with its input and output as arguments."""
     module = import_module(job.module)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    function = options.command(getattr(module, job.options), module.main, positional=("input", "output"))
+    function = options.command(getattr(module, job.options), module.main, positional=job.arguments)
     app.command(name, epilog=f"Example: raydream {name} {job.example}")(function)
     return typer.main.get_command(app)

@@ -54,6 +54,17 @@ class Progress:
         else:
             print(text, file=sys.stderr, flush=True)
 
+    def restart(self, total: int) -> None:
+        """Counts from 0 to a new total: the next part of the work."""
+        self.total, self.done, self.failures, self._first = total, 0, 0, None
+
+    def say(self, text: str) -> None:
+        """Prints a line; on a terminal, above the bar."""
+        if self._bar:
+            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
     def advance(self, done: int, failures: int = 0) -> None:
         """Adds `done` finished units, of which `failures` failed."""
         self.done += done

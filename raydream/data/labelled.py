@@ -12,7 +12,7 @@ import csv
 import hashlib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -49,7 +49,7 @@ class Labelled:
     classes: tuple[str, ...]
     given: tuple[str, ...] = ()
 
-    def only(self, names: Mapping[str, Any]) -> Labelled:
+    def only(self, names: Container[str]) -> Labelled:
         """The same data with only some of its images; the classes stay."""
         kept = [n for n, name in enumerate(self.names) if name in names]
         return Labelled(

@@ -76,10 +76,16 @@ def _end_local() -> None:
 
 def remember() -> None:
     """Records the processes of the local cluster. When a raylet has died, its children can no longer be found."""
-    for process in list(_local):
-        with suppress(psutil.NoSuchProcess):
-            _local.update(process.children(recursive=True))
-    _local.difference_update([process for process in _local if not process.is_running()])
+    # One pass over all processes: `Process.children` would make one for each process of the cluster.
+    parents: dict[Any, int] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            parents[process] = process.ppid()
+    _local.intersection_update(parents)
+    known = {process.pid for process in _local}
+    while new := [process for process, parent in parents.items() if parent in known and process.pid not in known]:
+        _local.update(new)
+        known.update(process.pid for process in new)
 
 
 def kill_local() -> None:

@@ -7,12 +7,14 @@ import errno
 import signal
 import socket
 import threading
+from itertools import count
 
 import ray
 
 from raydream.jobs import connection
 
 _PERIOD = 0.5  # seconds between two checks
+_REMEMBER = 10  # checks between two lists of the cluster's processes: a list takes ten milliseconds
 _LOCAL_PATIENCE = 1.0  # seconds; nothing restarts the processes of a local cluster
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}
 _REMOTE_PATIENCE = 30.0  # seconds; a head may be restarted; Ray gives up after 60
@@ -48,9 +50,11 @@ class HeadWatch:
 
     def _watch(self) -> None:
         shut = 0.0
-        while not self._over.wait(_PERIOD):
+        for check in count():
+            if self._over.wait(_PERIOD):
+                return
             gone = self.look()
-            if not gone:
+            if not gone and check % _REMEMBER == 0:
                 connection.remember()
             shut = shut + _PERIOD if gone else 0.0
             if shut > self._patience:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,65 +15,113 @@ from raydream.errors import UsageError, WorkError
 from tests.common import RAY
 
 pytestmark = RAY
-SIDE, BATCH, STEPS = 80, 4, 10
 
 
-def learn_as_one(settings: dict[str, Any]) -> None:
-    """Ten steps of a small network that learns a blurred image, on batches that the workers share out.
+class Line:
+    """A learner with one weight and one state of the optimizer: it fits y = 3 x by gradient descent with momentum."""
 
-    With Adam, and with plain gradient descent, which unlike Adam is not blind to a loss that is twice as large with two
-    workers. Each worker saves the weights it began with and ended with.
-    """
-    from raydream.jobs.train import checkpoints, fit
+    def __init__(self, batch_size: int, rate: float = 0.1) -> None:
+        import keras
+        import tensorflow as tf
 
-    strategy = fit.strategy()
-    import keras
-    import tensorflow as tf
-
-    from raydream.core import update
-
-    mine = slice(checkpoints.rank(), None, settings["workers"])
-    for name, kind, rate in (("adam", keras.optimizers.Adam, 1.5e-4), ("sgd", keras.optimizers.SGD, 0.3)):
         keras.utils.set_random_seed(0)
-        with strategy.scope():
-            steps = [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.Conv2D(3, 3)]
-            learner = keras.Sequential([keras.Input((None, None, 3)), *steps])
-            optimizer = kind(rate)
-            optimizer.build(learner.trainable_variables)
+        network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+        self.network, self.batch_size = network, batch_size
+        self.optimizer = keras.optimizers.SGD(rate, momentum=0.5)
+        self.optimizer.build(network.trainable_variables)
+        self.error = tf.function(lambda x: tf.square(network(x) - 3.0 * x), autograph=False)
 
-        def step(images: Any, learner: Any = learner, optimizer: Any = optimizer) -> None:
-            wanted = update.blur(images, 1.0)[:, 2:-2, 2:-2]
-            with tf.GradientTape() as tape:
-                each = tf.reduce_mean(tf.square(learner(images) - wanted), axis=(1, 2, 3))
-                loss = tf.reduce_sum(each) / BATCH
-            slopes = tape.gradient(loss, learner.trainable_variables)
-            optimizer.apply_gradients(zip(slopes, learner.trainable_variables, strict=True))
+    def variables(self) -> dict[str, Any]:
+        return {v.path: v for v in (*self.network.variables, *self.optimizer.variables)}
 
-        run = tf.function(lambda images, step=step: strategy.run(step, (images,)), autograph=False)
-        weights = [np.concatenate([np.ravel(variable) for variable in learner.variables])]
-        for batch in settings["images"]:
-            run(tf.constant(batch[mine]))
-        weights.append(np.concatenate([np.ravel(variable) for variable in learner.variables]))
-        np.save(Path(settings["folder"]) / f"{name}-{settings['workers']}-{checkpoints.rank()}.npy", weights)
+    def step(self, batch: Any) -> dict[str, Any]:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            errors = self.error(batch["x"])
+            loss = tf.reduce_sum(errors) / self.batch_size
+        weights = self.network.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return {"loss": tf.reduce_sum(errors), "examples": tf.constant(float(len(batch["x"])))}
+
+    def evaluate(self) -> dict[str, float]:
+        error = float(np.sum(self.error(np.ones((2, 1), np.float32))))
+        return {"nearness": -error, "examples": 2.0}
+
+    def pictures(self) -> Any:
+        return [[np.zeros((4, 4, 3), np.float32)]]
+
+    def export(self, folder: Path) -> None:
+        np.save(folder / "weight.npy", np.asarray(self.network.trainable_variables[0]))
 
 
-def test_two_workers_end_equal_and_like_one(cluster: None, tmp_path: Path) -> None:
+def learn_the_line(settings: dict[str, Any]) -> None:
+    """Trains a `Line`; kills a worker once after some epoch, or raises, as the settings say."""
+    from raydream.jobs.train import loop, streams
+
+    worker = loop.Worker.start(settings)
+    with worker.strategy.scope():
+        learner = Line(8, settings.get("rate", 0.1))
+    x = np.random.default_rng(1).uniform(-1, 1, (64, 1)).astype(np.float32)
+    data = streams.Arrays(arrays={"x": x}, batch_size=8, rank=worker.rank, workers=worker.workers, seed=5)
+    out = Path(settings["output"])
+    evaluate, epochs = learner.evaluate, [0]
+
+    def watched() -> dict[str, float]:
+        epochs[0] += 1
+        flag = out / "killed"
+        if settings.get("kill") == worker.rank and epochs[0] == 2 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return evaluate()
+
+    learner.evaluate = watched  # type: ignore[method-assign]
+    if settings.get("raises"):
+        raise ValueError("no such\nluck")
+    schedule = loop.Schedule(
+        name="line", epochs=settings["epochs"], measure="nearness", patience=settings.get("patience", 0), export="best"
+    )
+    loop.run(learner, data, schedule, worker)
+    np.save(out / f"end-{worker.rank}.npy", np.asarray(learner.network.trainable_variables[0]))
+
+
+def trained(output: Path, workers: int = 1, **settings: Any) -> Any:
+    """The weight at the end of a run."""
     from raydream.jobs.train import fit
 
-    random = np.random.default_rng(0)
-    coarse = random.uniform(-1.0, 1.0, (STEPS * BATCH, 8, 8, 3)).astype(np.float32)
-    images = np.stack([codec.fit(image, SIDE) for image in coarse]).reshape(STEPS, BATCH, SIDE, SIDE, 3)
-    for workers in (1, 2):
-        settings = {"workers": workers, "folder": str(tmp_path), "images": images}
-        fit.fit(learn_as_one, settings, str(tmp_path / str(workers)), fit.workers(workers, BATCH, None), {})
-    for name in ("adam", "sgd"):
-        one, first, second = (np.load(tmp_path / f"{name}-{which}.npy") for which in ("1-0", "2-0", "2-1"))
-        (start, one), (_, first), (_, second) = one, first, second
-        assert np.abs(first - second).max() == 0.0
-        apart, moved = np.abs(first - one).max(), np.abs(one - start).max()
-        print(f"{name}: apart {apart:.1e}, moved {moved:.1e}")
-        assert apart < 1e-5
-        assert moved > 100 * apart
+    output.mkdir(exist_ok=True)
+    fit.fit(learn_the_line, {"epochs": 3, **settings}, str(output), fit.workers(workers, 8, None))
+    ends = [np.load(output / f"end-{rank}.npy") for rank in range(workers)]
+    assert all((end == ends[0]).all() for end in ends)
+    return ends[0]
+
+
+def test_two_workers_learn_like_one_and_a_death_changes_nothing(cluster: None, tmp_path: Path) -> None:
+    one = trained(tmp_path / "one")
+    two = trained(tmp_path / "two", workers=2, kill=1)
+    assert (tmp_path / "two/killed").exists()
+    assert 1.0 < float(one[0, 0]) < 3.0
+    np.testing.assert_allclose(two, one, atol=1e-5)
+    lines = [json.loads(line) for line in (tmp_path / "two/metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert lines[2]["validation nearness"] > lines[0]["validation nearness"]
+    np.testing.assert_array_equal(np.load(tmp_path / "two/best/weight.npy"), two)
+
+
+def test_the_same_command_continues_and_gives_the_same_weights(cluster: None, tmp_path: Path) -> None:
+    """From a path with a space, which Arrow's own URLs cannot have."""
+    whole = trained(tmp_path / "whole run", epochs=4)
+    trained(tmp_path / "in parts", epochs=2)
+    np.testing.assert_array_equal(trained(tmp_path / "in parts", epochs=4), whole)
+    lines = (tmp_path / "in parts/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_a_run_that_diverges_ends_with_its_reason_and_keeps_its_best(cluster: None, tmp_path: Path) -> None:
+    good = trained(tmp_path / "out", epochs=1)
+    with pytest.raises(WorkError, match=r"line, epoch \d+: .*(nan|inf).*use a lower learning rate"):
+        trained(tmp_path / "out", epochs=60, rate=1e12)
+    np.testing.assert_array_equal(np.load(tmp_path / "out/best/weight.npy"), good)
 
 
 @pytest.mark.parametrize(
@@ -122,107 +171,9 @@ def test_a_cluster_without_room_may_grow_and_this_machine_cannot(
     assert "room for 2 of 4 workers: waiting" in capsys.readouterr().err
 
 
-def learn_and_stop(settings: dict[str, Any]) -> None:
-    """One epoch a run of some optimizer steps; what it began with and ended with is saved."""
-    from raydream.jobs.train import checkpoints, fit
-
-    strategy = fit.strategy()
-    import keras
-    import tensorflow as tf
-
-    keras.utils.set_random_seed(settings["seed"])
-    with strategy.scope():
-        network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
-        optimizer = keras.optimizers.Adam(0.1)
-        optimizer.build(network.trainable_variables)
-    state = checkpoints.State([*network.variables, *optimizer.variables])
-    begun = state.restored()
-    np.savez(Path(settings["folder"]) / f"begun-{begun}.npz", *map(np.asarray, state.variables))
-
-    def step() -> None:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(tf.square(network(tf.ones((2, 3))) - 1.0))
-        optimizer.apply_gradients(
-            zip(tape.gradient(loss, network.trainable_variables), network.trainable_variables, strict=True)
-        )
-
-    for _ in range(3):
-        strategy.run(tf.function(step, autograph=False))
-    state.report(begun + 1, {})
-    np.savez(Path(settings["folder"]) / f"ended-{begun + 1}.npz", *map(np.asarray, state.variables))
-
-
-def test_the_next_run_begins_as_the_last_one_ended(cluster: None, tmp_path: Path) -> None:
-    """To the last bit, the optimizer's memory too; from a path with a space, which Arrow's own URLs cannot have."""
-    from raydream.jobs.train import fit
-
-    for seed in (1, 2):
-        settings = {"seed": seed, "folder": str(tmp_path)}
-        scaling = fit.workers(1, 1, None)
-        fit.fit(learn_and_stop, settings, f"file://{tmp_path}/a run", scaling, {})
-    first, ended, again = (np.load(tmp_path / f"{name}.npz") for name in ("begun-0", "ended-1", "begun-1"))
-    assert any((first[name] != ended[name]).any() for name in first.files)
-    for name in ended.files:
-        np.testing.assert_array_equal(again[name], ended[name])
-    assert 3 in [array.item() for array in again.values() if array.shape == ()], "steps that the optimizer took"
-
-
-def learn_the_mean_colour(settings: dict[str, Any]) -> None:
-    """Three epochs on crops of the photographs; may kill itself once, after the first."""
-    from raydream.jobs.train import checkpoints, fit, photographs
-    from raydream.jobs.train import journal as journals
-
-    strategy = fit.strategy()
-    import tensorflow as tf
-
-    with strategy.scope():
-        colour = tf.Variable(tf.zeros(3))
-    state = checkpoints.State([colour])
-    begun = state.restored()
-    crops = photographs.crops(32, np.random.default_rng(begun))
-    journal = journals.Journal(settings["output"], begun)
-    for epoch in range(begun, 3):
-        for _ in range(20):
-            colour.assign_add(0.2 * (next(crops).mean((0, 1)) / 127.5 - 1.0 - colour))
-        journal.write({"epoch": epoch + 1.0, "red": float(colour[0])}, [[np.zeros((4, 4, 3), np.float32)]])
-        state.report(epoch + 1, {})
-        flag = Path(settings["output"]) / "killed"
-        if epoch == 1 and not flag.exists():
-            flag.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.slow
-def test_a_learner_of_photographs_goes_on_where_its_worker_was_killed(cluster: None, tmp_path: Path) -> None:
-    from raydream.jobs.train import fit, photographs
-    from raydream.jobs.train import journal as journals
-
-    (tmp_path / "in").mkdir()
-    for number in range(16):
-        picture = np.full((40, 50, 3), 0.5, np.float32)
-        (tmp_path / f"in/{number:02}.png").write_bytes(codec.encode(picture))
-    (tmp_path / "in/03.png").write_bytes(b"no picture")
-    found = photographs.Photographs.of(str(tmp_path / "in"))
-    output = str(tmp_path / "out")
-    (tmp_path / "out").mkdir()
-    data = {photographs.SHARD: found.dataset(most=48, blocks=1)}
-    fit.fit(learn_the_mean_colour, {"output": output}, output, fit.workers(1, 1, None), data)
-    lines = journals.history(output)
-    assert (tmp_path / "out/killed").exists()
-    assert [line["epoch"] for line in lines] == [1.0, 2.0, 3.0]
-    assert lines[-1]["red"] == pytest.approx(0.5, abs=0.02)
-
-
-def fail(settings: dict[str, Any]) -> None:
-    raise ValueError("no such\nluck")
-
-
-def test_an_error_of_the_loop_is_one_line(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from raydream.jobs.train import fit
-
-    monkeypatch.setattr(fit, "MAX_FAILURES", 0)
+def test_an_error_of_the_loop_is_one_line_and_no_death(cluster: None, tmp_path: Path) -> None:
     with pytest.raises(WorkError, match=r"^the training stopped: ValueError: no such luck$"):
-        fit.fit(fail, {}, str(tmp_path), fit.workers(1, 1, None), {})
+        trained(tmp_path / "out", raises=True)
 
 
 def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
@@ -239,14 +190,50 @@ def test_the_journal_drops_what_was_written_after_the_checkpoint(tmp_path: Path)
     from raydream.jobs.train import journal as journals
 
     pictures = [[np.zeros((8, 12, 3), np.float32)] * 3, [np.ones((8, 12, 3), np.float32)] * 3]
-    journal = journals.Journal(str(tmp_path), finished=0)
-    for epoch in (1.0, 2.0, 3.0):
-        journal.write({"epoch": epoch, "error": 1 / epoch}, pictures)
-    again = journals.Journal(str(tmp_path), finished=2)
-    again.write({"epoch": 3.0, "error": 0.25}, pictures)
-    assert [line["epoch"] for line in journals.history(str(tmp_path))] == [1.0, 2.0, 3.0]
-    assert journals.history(str(tmp_path))[-1]["error"] == 0.25
-    assert all(json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines())
-    sheet = codec.decode((tmp_path / "grids/epoch-00003.png").read_bytes())
+    journals.Journal(str(tmp_path), "head", finished=0).write({"phase": "head", "epoch": 1, "error": 2.0}, [])
+    journal = journals.Journal(str(tmp_path), "tune", finished=0)
+    for epoch in (1, 2, 3):
+        journal.write({"phase": "tune", "epoch": epoch, "error": 1 / epoch}, pictures)
+    again = journals.Journal(str(tmp_path), "tune", finished=2)
+    again.write({"phase": "tune", "epoch": 3, "error": 0.25}, pictures)
+    lines = journals.history(str(tmp_path))
+    assert [(line["phase"], line["epoch"]) for line in lines] == [("head", 1), ("tune", 1), ("tune", 2), ("tune", 3)]
+    assert lines[-1]["error"] == 0.25
+    sheet = codec.decode((tmp_path / "grids/epoch-00004.png").read_bytes())
     assert sheet.shape == (16, 36, 3)
-    assert len(list((tmp_path / "tensorboard").glob("events.*"))) == 2
+    assert len(list((tmp_path / "tensorboard").glob("events.*"))) == 3
+
+
+def test_a_checkpoint_of_another_shape_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray.train
+    import tensorflow as tf
+
+    from raydream.jobs.train import checkpoints
+
+    reported: list[Any] = []
+
+    class Context:
+        @staticmethod
+        def get_world_rank() -> int:
+            return 0
+
+    def keep(metrics: Any, checkpoint: Any) -> None:
+        reported.append(metrics)
+        shutil.copytree(checkpoint.path, tmp_path / "kept")
+
+    monkeypatch.setattr(checkpoints.ray.train, "get_context", Context)
+    monkeypatch.setattr(checkpoints.ray.train, "report", keep)
+    state = checkpoints.State(phase="head").after(0.5).after(0.4)
+    assert (state.epochs, state.best, state.best_epoch) == (2, 0.5, 1)
+    checkpoints.report({"kernel": tf.Variable(tf.ones((2, 3)))}, state, {"loss": 1.0})
+    assert reported == [{"loss": 1.0}]
+    kept = ray.train.Checkpoint.from_directory(str(tmp_path / "kept"))
+    monkeypatch.setattr(checkpoints.ray.train, "get_checkpoint", lambda: kept)
+    same = tf.Variable(tf.zeros((2, 3)))
+    assert checkpoints.restored({"kernel": same}, "head") == state
+    assert (same.numpy() == 1.0).all()
+    assert checkpoints.restored({}, "another") == checkpoints.State(phase="another")
+    with pytest.raises(UsageError, match=r"has kernel of shape \(2, 3\), not \(2, 4\)"):
+        checkpoints.restored({"kernel": tf.Variable(tf.zeros((2, 4)))}, "head")
+    with pytest.raises(UsageError, match="has no variable bias"):
+        checkpoints.restored({"bias": same}, "head")

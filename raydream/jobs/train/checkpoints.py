@@ -1,48 +1,90 @@
-"""Checkpoints of a training run: the variables, saved by one worker and restored by all."""
+"""Checkpoints of a training run: named variables and the state of the loop, saved by one worker, restored by all."""
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray.train
 
+from raydream.errors import UsageError
 from raydream.types import Variable
 
-_STATE = "state.npz"
+_FILE = "state.npz"
+_STATE = "loop"
 
 
-def rank() -> int:
-    """The number of this worker, from 0."""
-    return int(ray.train.get_context().get_world_rank())
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class State:
-    """What a checkpoint holds: the variables of networks and optimizers, and the number of finished epochs."""
+    """The state of the loop.
 
-    variables: Sequence[Variable]
+    Attributes:
+        phase: name of the schedule.
+        epochs: number of finished epochs.
+        best: the best measure so far; None before the first epoch.
+        best_epoch: the epoch, from 1, of the best measure; 0 for none.
+    """
 
-    def restored(self) -> int:
-        """Restores the last checkpoint, if there is one; returns the number of finished epochs."""
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            return 0
-        with checkpoint.as_directory() as folder, np.load(Path(folder) / _STATE) as saved:
-            for index, variable in enumerate(self.variables):
-                variable.assign(saved[str(index)])
-            return int(saved["epochs"])
+    phase: str
+    epochs: int = 0
+    best: float | None = None
+    best_epoch: int = 0
 
-    def report(self, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Reports an epoch's metrics with a checkpoint; every worker must call it."""
-        if rank():
-            ray.train.report(dict(metrics))
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            values: Any = {str(index): np.asarray(variable) for index, variable in enumerate(self.variables)}
-            np.savez(Path(folder) / _STATE, epochs=np.asarray(epochs), **values)
-            ray.train.report(dict(metrics), checkpoint=ray.train.Checkpoint.from_directory(folder))
+    def after(self, measure: float) -> State:
+        """The state after one more epoch with this measure, of which higher is better."""
+        state = replace(self, epochs=self.epochs + 1)
+        if self.best is None or measure > self.best:
+            state = replace(state, best=measure, best_epoch=state.epochs)
+        return state
+
+
+def restored(variables: Mapping[str, Variable], phase: str) -> State:
+    """Restores the variables from the last checkpoint of a phase; without one, returns the state of a new run.
+
+    Raises:
+        UsageError: the checkpoint lacks a variable, or one has another shape.
+    """
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return State(phase=phase)
+    with checkpoint.as_directory() as folder, np.load(Path(folder) / _FILE) as saved:
+        state = State(**json.loads(saved[_STATE].tobytes()))
+        if state.phase != phase:
+            return State(phase=phase)
+        for name, variable in variables.items():
+            if name not in saved:
+                raise UsageError(f"the checkpoint of this run has no variable {name}: use another output")
+            if saved[name].shape != tuple(variable.shape):
+                raise UsageError(
+                    f"the checkpoint of this run has {name} of shape {saved[name].shape}, not {tuple(variable.shape)}: "
+                    "use the settings of the run, or another output"
+                )
+        for name, variable in variables.items():
+            variable.assign(saved[name])
+    return state
+
+
+def reached(phase: str) -> bool:
+    """Whether the last checkpoint is of this phase."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return False
+    with checkpoint.as_directory() as folder, np.load(Path(folder) / _FILE) as saved:
+        return bool(json.loads(saved[_STATE].tobytes())["phase"] == phase)
+
+
+def report(variables: Mapping[str, Variable], state: State, metrics: Mapping[str, Any]) -> None:
+    """Reports an epoch's metrics with a checkpoint; every worker must call it."""
+    if ray.train.get_context().get_world_rank():
+        ray.train.report(dict(metrics))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        arrays: dict[str, Any] = {name: np.asarray(variable) for name, variable in variables.items()}
+        arrays[_STATE] = np.frombuffer(json.dumps(asdict(state)).encode(), np.uint8)
+        np.savez(Path(folder) / _FILE, **arrays)
+        ray.train.report(dict(metrics), checkpoint=ray.train.Checkpoint.from_directory(folder))

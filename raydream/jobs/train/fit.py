@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,54 +11,73 @@ from typing import Any
 import ray
 import ray.train
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2._internal.exceptions import RayTrainError
 
 from raydream import runtime
+from raydream.cli.progress import Progress
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, WorkError
 from raydream.jobs import cluster
 from raydream.jobs.ray_errors import cause
-from raydream.jobs.train.journal import MetricsPrinter
+from raydream.jobs.train.board import Watch
 
-MAX_FAILURES = 8  # of workers: enough for preempted spot machines, and a limit for errors that always occur
+MAX_DEATHS = 8  # of workers: enough for preempted spot machines, and a limit for deaths that always occur
 
 
 def fit(
-    loop: Callable[[dict[str, Any]], None],
+    train: Callable[[dict[str, Any]], None],
     settings: Mapping[str, Any],
     output: str,
     scaling: ScalingConfig,
-    datasets: Mapping[str, Any],
+    progress: Progress | None = None,
 ) -> None:
-    """Runs the loop on the workers until it is done; continues an earlier run in the same output.
+    """Runs a function on the workers until it is done; continues an earlier run in the same output.
+
+    If a worker dies, all are started again from the last checkpoint. An error that the function raises ends the run.
 
     Args:
-        loop: function of `settings` that each worker runs; it starts with `strategy`, then `State.restored`.
-        settings: plain data.
+        train: function of the settings that each worker runs; it calls `loop.run`.
+        settings: plain data; `output` and `board`, which `loop.Worker` needs, are added.
         output: a folder's path or URL.
         scaling: the workers; see `workers`.
-        datasets: Ray data sets by name; each worker gets a part of each.
+        progress: shows the steps and the epochs.
 
     Raises:
         KeyboardInterrupt: on SIGINT or SIGTERM.
-        WorkError: workers died, or the loop raised an error, more than `MAX_FAILURES` times.
+        WorkError: the function raised an error, or workers died more than `MAX_DEATHS` times.
     """
     runtime.import_tensorflow()  # Ray's trainer imports it, too, but with TensorFlow's messages
     from ray.train.tensorflow import TensorflowTrainer
 
-    trainer = TensorflowTrainer(
-        loop,
-        train_loop_config=dict(settings),
-        scaling_config=scaling,
-        run_config=_run_config(output),
-        datasets=dict(datasets),
-    )
-    try:
-        with _signals(), MetricsPrinter(output):
-            trainer.fit()
-    except SystemExit as exited:
-        raise KeyboardInterrupt from exited
-    except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
-        raise WorkError(f"the training stopped: {cause(error)}") from error
+    progress = progress or Progress(1, "steps")
+    with _signals(), Watch(progress) as watch:
+        trainer_settings = {**settings, "output": output, "board": watch.board}
+        for deaths in range(MAX_DEATHS + 1):
+            trainer = TensorflowTrainer(
+                train, train_loop_config=trainer_settings, scaling_config=scaling, run_config=_run_config(output)
+            )
+            try:
+                trainer.fit()
+                return
+            except SystemExit as exited:
+                raise KeyboardInterrupt from exited
+            except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
+                if deaths == MAX_DEATHS or not _died(error):
+                    raise WorkError(f"the training stopped: {cause(error)}") from error
+                progress.say("a worker died: continuing after the last checkpoint")
+
+
+def _died(error: Exception) -> bool:
+    """Whether a worker or its node died. The errors that this causes in the other workers do not count."""
+    failures = getattr(error, "worker_failures", None)
+    if failures is None:
+        return not isinstance(error, ray.train.TrainingFailedError)
+    return any(_is_death(failure) for failure in failures.values())
+
+
+def _is_death(failure: Exception) -> bool:
+    lost = ("UnavailableError", "AbortedError", "CancelledError")  # TensorFlow: the connection to a worker is lost
+    return isinstance(failure, ray.exceptions.RayError | RayTrainError) or type(failure).__name__ in lost
 
 
 def _run_config(output: str) -> RunConfig:
@@ -69,7 +87,7 @@ def _run_config(output: str) -> RunConfig:
         name="run",
         storage_path=f"{path}/_raydream",
         storage_filesystem=filesystem,
-        failure_config=FailureConfig(max_failures=MAX_FAILURES),
+        failure_config=FailureConfig(max_failures=0),  # `fit` counts the deaths
         checkpoint_config=CheckpointConfig(num_to_keep=2),
     )
 
@@ -112,13 +130,3 @@ def _cores_each(workers: int) -> int:
     nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     candidates = range(1, max(nodes, default=0) + 1)
     return max((n for n in candidates if sum(cores // n for cores in nodes) >= workers), default=1)
-
-
-def strategy() -> Any:
-    """TensorFlow's strategy for this worker; call it before anything else uses TensorFlow."""
-    os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Ray Train sets it, but raydream's networks are Keras 3
-    runtime.worker(round(cluster.own_cores()), deterministic=False)
-    import tensorflow as tf
-
-    with runtime.quiet():
-        return tf.distribute.MultiWorkerMirroredStrategy()

@@ -1,16 +1,12 @@
-"""The photographs of a training job, for training or held out: read through Ray Data, cropped at random."""
+"""Photographs without labels, for statistics or held out; random crops of them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
-import ray
-import ray.train
 
 from raydream.data import codec
 from raydream.data.inputs import images_among
@@ -18,8 +14,7 @@ from raydream.data.storage import Folder
 from raydream.errors import UsageError
 from raydream.types import Image, Pixels
 
-HELD_OUT = 8  # every eighth photograph is held out, for validation and for the pictures in the journal
-SHARD = "photographs"  # name of the Ray Data set, for `fit` and `crops`
+HELD_OUT = 8  # every eighth photograph is held out, for figures
 
 
 @dataclass(frozen=True)
@@ -47,41 +42,6 @@ class Photographs:
             raise UsageError(f"input {source} has {len(names)} images: too few, at least {HELD_OUT} are needed")
         digest = hashlib.sha256("\n".join(names).encode("utf-8", "backslashreplace")).hexdigest()
         return cls(source, learnt, names[::HELD_OUT], digest)
-
-    def dataset(self, most: int, blocks: int) -> ray.data.Dataset:
-        """A Ray data set of the training photographs: short side at most `most` pixels, at least `blocks` blocks."""
-        rows = [{"name": name} for name in self.learnt]
-        blocks = min(len(rows), max(blocks, len(rows) // 16))
-        return ray.data.from_items(rows, override_num_blocks=blocks).flat_map(
-            partial(_read, source=self.source, most=most), num_cpus=0.1
-        )
-
-
-def _read(row: dict[str, Any], source: str, most: int) -> list[dict[str, Any]]:
-    """The photograph of a row, encoded as JPEG; no row if it cannot be read."""
-    try:
-        image = codec.decode(Folder(source).read(row["name"]))
-    except (codec.UnreadableImage, OSError):
-        return []
-    return [{"photograph": codec.encode(codec.fit(image, min(most, *image.shape[:2])), "jpeg")}]
-
-
-def crops(side: int, random: np.random.Generator) -> Iterator[Pixels]:
-    """An endless stream of crops (side, side, 3) of this worker's photographs; call it in a worker.
-
-    The photographs stay in memory, encoded. A stream from Ray Data would take half a core only to wait for its
-    reader, and workers that read at different speeds would wait for each other.
-
-    Raises:
-        UsageError: this worker got no readable photograph.
-    """
-    shard = ray.train.get_dataset_shard(SHARD)
-    photographs = [row["photograph"] for row in shard.iter_rows()]
-    if not photographs:
-        raise UsageError("a worker got no readable photograph: add photographs, or use fewer workers")
-    while True:
-        for index in random.permutation(len(photographs)):
-            yield crop(codec.decode(photographs[index]), side, random)
 
 
 def crop(image: Image, side: int, random: np.random.Generator) -> Pixels:

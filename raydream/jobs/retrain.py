@@ -1,0 +1,156 @@
+"""Retrains a backbone on labelled images, on Ray Train, for dreams of what they show.
+
+    python -m raydream.jobs.retrain --data photographs --output retrained
+
+First, all images are examined once, and the features of the fixed backbone are computed and kept. Phase 1 trains a new
+head on these features. Phase 2 trains the upper layers, too. The same command continues where it stopped.
+
+    OUT/classifier.keras           the whole classifier, of the epoch with the best validation accuracy
+    OUT/base.keras                 its backbone; both can be the `backbone:` of a recipe
+    OUT/classes.json               the names of the classes
+    OUT/evaluation.json            accuracy on the test images, for each class, and the confusion matrix
+    OUT/confusion.png              the confusion matrix
+    OUT/README.md                  the card: data, command, figures
+    OUT/metrics.jsonl              one line for each epoch
+    OUT/tensorboard/...            the same for TensorBoard
+    OUT/unreadable.csv             images that cannot be read, with the reason (only if any)
+    OUT/_raydream/...              features, checkpoints, settings
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from raydream.cli import commands, options
+from raydream.cli.progress import Progress
+from raydream.jobs.retraining.job import Retraining
+
+if TYPE_CHECKING:
+    from raydream.data.labelled import Labelled
+    from raydream.jobs.dreaming.lease import Lease
+    from raydream.jobs.retraining.features import Examined
+    from raydream.jobs.retraining.train import Plan
+
+# Settings that may change when a run continues.
+_FREE = ("output", "workers", "gpus_per_worker", "dreams", "patience", "epochs", "head_epochs")
+
+
+def run(job: Retraining) -> dict[str, Any]:
+    """Retrains the network, or continues an earlier run.
+
+    Returns:
+        The figures on the test images, as in `evaluation.json`.
+
+    Raises:
+        UsageError: an option, the data or the network cannot be used.
+        WorkError: the work failed, or another driver works on this output.
+        KeyboardInterrupt: on SIGINT or SIGTERM; finished epochs are kept.
+    """
+    from raydream.data.labelled import list_labelled
+    from raydream.jobs.dreaming.lease import Lease
+    from raydream.jobs.retraining.base import prepare
+
+    job = prepare(job)
+    found = list_labelled(job.data, job.label_column)
+    with Lease(job.output) as lease:
+        return _make(job, found, lease)
+
+
+def _make(job: Retraining, found: Labelled, lease: Lease) -> dict[str, Any]:
+    from raydream.jobs.retraining import features
+    from raydream.jobs.retraining.base import Base
+    from raydream.jobs.retraining.finish import finish
+    from raydream.jobs.train import settings
+
+    digests = {
+        "network of digest": Base(job).digest[:12],
+        "images of digest": hashlib.sha256("\n".join(found.names).encode("utf-8", "backslashreplace")).hexdigest()[:12],
+    }
+    settings.check_or_store(job.output, {k: v for k, v in asdict(job).items() if k not in _FREE} | digests)
+    features.examine(job, found, lease.token)
+    known = features.examined(job, found)
+    plan = _planned(job, found, known)
+    _train(plan)
+    lease.check()
+    return finish(plan, known)
+
+
+def _planned(job: Retraining, found: Labelled, known: Examined) -> Plan:
+    """The split of all images that can be read; says which cannot."""
+    from raydream.data.labelled import split
+    from raydream.data.storage import Folder
+    from raydream.jobs.retraining.train import Plan
+
+    broken = [(name, error) for name, error in zip(found.names, known.errors, strict=True) if error]
+    if broken:
+        Folder(job.output).write("unreadable.csv", _table(broken))
+        _say(
+            f"{len(broken):,} of {len(found.names):,} images cannot be read and are left out, such as {broken[0][0]} "
+            f"({broken[0][1]}): all are listed in {job.output.rstrip('/')}/unreadable.csv"
+        )
+    good = found.only({name for name, error in zip(found.names, known.errors, strict=True) if not error})
+    digests = dict(zip(found.names, known.digests, strict=True))
+    parts = dict(zip(good.names, split(good, digests, job.shares, job.seed), strict=True))
+    return Plan(job=job, found=found, parts=tuple(parts.get(name, "") for name in found.names))
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> bytes:
+    sink = io.StringIO()
+    csv.writer(sink).writerows([("image", "error"), *rows])
+    return sink.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _train(plan: Plan) -> None:
+    from raydream.jobs import cluster
+    from raydream.jobs.retraining.train import train
+    from raydream.jobs.train import fit
+
+    job = plan.job
+    progress = Progress(1, "steps")
+    with closing(progress), cluster.joined(progress.phase):
+        progress.phase("starting the workers")
+        gpus, _ = cluster.devices(job.gpus_per_worker, "--gpus-per-worker")
+        asked = job.workers or (None if gpus else 1)  # one worker uses all cores, with less work than several
+        scaling = fit.workers(asked, job.batch_size, job.gpus_per_worker)
+        fit.fit(train, {"plan": plan}, job.output, scaling, progress)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(job: Callable[..., Retraining]) -> int:
+    """Retrain a network on labelled images, for dreams of what they show. The same command continues where it stopped.
+
+    Exit status: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted (finished epochs are kept).
+    """
+    asked = job()
+    try:
+        figures = run(asked)
+    except KeyboardInterrupt:
+        _say("interrupted: finished epochs are kept, the same command continues")
+        return commands.INTERRUPTED
+    low, high = figures["interval"]
+    _say(
+        f"accuracy {figures['accuracy']:.3f} ({low:.3f} to {high:.3f}) on {figures['images']:,} test images: "
+        f"see {asked.output.rstrip('/')}/README.md"
+    )
+    return commands.OK
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command(epilog="Example: python -m raydream.jobs.retrain --data photographs --output retrained")(
+    options.command(Retraining, main)
+)
+
+if __name__ == "__main__":
+    commands.run(app, "retrain")

@@ -1,0 +1,106 @@
+"""The backbone to retrain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from raydream import assets, runtime
+from raydream.data import storage
+from raydream.errors import UsageError
+from raydream.jobs.retraining.job import Retraining
+from raydream.recipe import DEFAULT_WEIGHTS
+from raydream.types import KerasModel
+
+if TYPE_CHECKING:
+    from raydream.core.networks.loading import Network
+
+
+def prepare(job: Retraining) -> Retraining:
+    """The job with absolute paths, and with the weights and layers filled in; configures TensorFlow for the driver.
+
+    Raises:
+        UsageError: the network cannot be used, or has no such layer.
+    """
+    runtime.driver()
+    if job.weights and job.backbone.endswith((".keras", ".npz")):
+        raise UsageError(f"--weights: {job.backbone} contains its own weights: leave the option out")
+    weights = assets.named_weights(job.backbone, job.weights or DEFAULT_WEIGHTS.get(job.backbone))
+    if weights and weights not in ("imagenet", "compact"):
+        weights = storage.absolute_if_file(weights)
+    job = replace(
+        job,
+        data=storage.absolute(job.data),
+        output=storage.absolute(job.output),
+        backbone=storage.absolute_if_file(job.backbone),
+        weights=weights,
+    )
+    storage.check_apart(storage.split(job.data)[0] if _is_table(job.data) else job.data, job.output)
+    base = Base(job)
+    if base.architecture in ("vgg16", "vgg19"):
+        raise UsageError(f"{job.backbone} cannot be retrained yet: its images are in another range than [-1, 1]")
+    job = replace(job, through=base.through, unfreeze=job.unfreeze or base.middle)
+    _check_unfreeze(Base(job))
+    return job
+
+
+def _is_table(source: str) -> bool:
+    return source.lower().endswith((".csv", ".tsv", ".parquet"))
+
+
+def _check_unfreeze(base: Base) -> None:
+    from raydream.training.classifier import unfreeze
+
+    unfreeze(base.network, str(base.job.unfreeze))
+
+
+@dataclass(frozen=True)
+class Base:
+    """The backbone of a job; the driver and each worker load it."""
+
+    job: Retraining
+
+    @cached_property
+    def _files(self) -> assets.Files:
+        return assets.locate(self.job.backbone, self.job.weights)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file of its weights."""
+        return assets.digest(self._files.trained)
+
+    @cached_property
+    def _found(self) -> Network:
+        from raydream.core.networks import loading
+
+        return loading.load(self._files.backbone, self._files.weights)
+
+    @property
+    def architecture(self) -> str | None:
+        """Its name in `loading.ARCHITECTURES`, if it is one of those."""
+        return self._found.architecture
+
+    @cached_property
+    def _names(self) -> list[str]:
+        from raydream.core.networks.backbones import layer_names
+
+        return [name for name in layer_names(self._found.model) if name != "class_logits"]
+
+    @property
+    def through(self) -> str:
+        """The last layer that is kept."""
+        return self.job.through or self._names[-1]
+
+    @property
+    def middle(self) -> str:
+        """The layer in the middle of the named ones that are kept."""
+        kept = self._names[: self._names.index(self.through) + 1] if self.through in self._names else self._names
+        return kept[(len(kept) + 1) // 2 - 1]
+
+    @cached_property
+    def network(self) -> KerasModel:
+        """The network up to `through`, with its batch norms folded: images in [-1, 1] to a feature map."""
+        from raydream.core.networks import compression
+
+        return compression.plain(self._found.model, self.through)
