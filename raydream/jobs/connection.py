@@ -90,7 +90,7 @@ def remember() -> None:
 
 def kill_local() -> None:
     """Kills the remaining processes of a local cluster whose head has died; `ray.shutdown` would wait for the head."""
-    for process in _local:
+    for process in {*_local, *_orphans()}:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     _local.clear()
