@@ -88,20 +88,20 @@ def _warnings(source: str, found: Labelled, facts: list[Examined], classes: dict
     middle = statistics.median(stats.images for stats in classes.values())
     small = [f"{name} ({stats.images:,})" for name, stats in classes.items() if stats.images < _FEW * middle]
     if small:
-        warnings.append(f"much smaller than the other classes (median {middle:,.0f} images): {_some(small)}")
+        warnings.append(f"classes much smaller than the others, whose median is {middle:,.0f} images: {_some(small)}")
     broken = [name for name, one in zip(found.names, facts, strict=True) if one.error]
     if broken:
-        warnings.append(f"{len(broken):,} images cannot be read: {_some(broken)}")
+        warnings.append(f"unreadable images ({len(broken):,}): {_some(broken)}")
     copies: dict[str, list[int]] = defaultdict(list)
     for number, one in enumerate(facts):
         if one.digest:
             copies[one.digest].append(number)
     across = [_pair(found, same) for same in copies.values() if len({found.labels[n] for n in same}) > 1]
     if across:
-        warnings.append(f"{len(across):,} images are in several classes: {_some(across)}")
+        warnings.append(f"images in several classes ({len(across):,}): {_some(across)}")
     leaks = [_pair(found, same) for same in copies.values() if found.given and len({found.given[n] for n in same}) > 1]
     if leaks:
-        warnings.append(f"{len(leaks):,} images are in several splits: {_some(leaks)}")
+        warnings.append(f"images in several splits ({len(leaks):,}): {_some(leaks)}")
     return warnings
 
 

@@ -123,7 +123,7 @@ def test_split_and_stats(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "warning" not in out
     code, out, _ = cli("images", "stats", "in")
     assert re.search(r"cat +│ +11 ", out)
-    assert "warning: 1 images cannot be read: cat/broken.jpg" in out
+    assert "warning: unreadable images (1): cat/broken.jpg" in out
 
 
 def test_split_and_stats_asked_wrongly_are_one_line(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,18 +35,18 @@ def test_figures_of_each_class_and_of_all(tmp_path: Path) -> None:
     assert found.total.images == 10
     assert (found.total.smallest, found.total.unreadable, found.total.duplicates) == ((10, 10), 1, 1)
     assert found.total.bytes == cat.bytes + dog.bytes
-    assert found.warnings == ["1 images cannot be read: dog/broken.jpg"]
+    assert found.warnings == ["unreadable images (1): dog/broken.jpg"]
 
 
 def test_warnings(tmp_path: Path) -> None:
     fill(tmp_path / "cat", 20)
     fill(tmp_path / "dog", 20, seed=100)
     fill(tmp_path / "owl", 2, seed=200)
-    (tmp_path / "dog" / "x.jpg").write_bytes(jpeg(3))
+    (tmp_path / "dog" / "x.jpg").write_bytes(jpeg(3, 20, 30))
     found = stats(tmp_path).warnings
     assert any("class 'owl' has 2 images" in line for line in found)
     assert any("much smaller" in line and "owl (2)" in line for line in found)
-    assert any("1 images are in several classes: cat/3.jpg = dog/x.jpg" in line for line in found)
+    assert any("images in several classes (1): cat/3.jpg = dog/x.jpg" in line for line in found)
     assert len(found) == 3
     assert all("\n" not in line for line in found)
 
@@ -55,11 +55,11 @@ def test_a_split_folder_has_figures_for_each_split_and_shows_leaks(tmp_path: Pat
     for part, count in (("train", 5), ("validation", 2), ("test", 1)):
         fill(tmp_path / part / "cat", count, seed=10 * count)
         fill(tmp_path / part / "dog", count, seed=1000 + 10 * count)
-    (tmp_path / "test" / "cat" / "x.jpg").write_bytes(jpeg(50))
+    (tmp_path / "test" / "cat" / "x.jpg").write_bytes(jpeg(50, 20, 30))
     found = stats(tmp_path)
     assert found.classes["cat"].parts == {"train": 5, "validation": 2, "test": 2}
     assert found.classes["cat"].duplicates == 1
-    assert found.warnings == ["1 images are in several splits: test/cat/x.jpg = train/cat/0.jpg"]
+    assert found.warnings == ["images in several splits (1): test/cat/x.jpg = train/cat/0.jpg"]
 
 
 def test_a_folder_with_one_class_is_counted_all_the_same(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from raydream.data import fetching
 from raydream.data.fetch_options import FetchOptions
 from raydream.data.fetching import Failure, Fetcher, _public_socket, web_url
 from tests.data.web import Handler, Web
@@ -145,7 +146,8 @@ def test_flickrs_picture_of_a_removed_photograph_is_no_photograph(web: Web) -> N
     assert not again
 
 
-def test_a_host_that_does_not_answer_is_not_tried_for_ever() -> None:
+def test_a_host_that_does_not_answer_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "_DELAYS", (0.0, 0.0, 0.0))
     with socket.socket() as taken:  # bound, but not listening
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/x"
