@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -138,20 +139,21 @@ def stats(
 
 def _print_stats(result: Stats) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     from raydream.data.labelled import SPLITS
 
     parts = SPLITS if any(result.total.parts) else ("",)
-    table = Table("class", show_footer=False)
+    table = Table(Column("class", overflow="fold"))
     for column in (*(part or "images" for part in parts), "median", "smallest", "MB", "unreadable", "duplicates"):
         table.add_column(column, justify="right")
     for name, one in result.classes.items():
         table.add_row(Text(commands.one_line(name)), *_cells(one, parts))
     table.add_section()
     table.add_row("total", *_cells(result.total, parts))
-    Console().print(table)
+    # In a file or a pipe, each class is one line, however long its name is.
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
     for warning in result.warnings:
         print(commands.one_line(f"warning: {warning}"))
 

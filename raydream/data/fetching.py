@@ -13,6 +13,7 @@ import random
 import socket
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
@@ -54,20 +55,16 @@ class Fetcher:
         self.options = options
         self._proxies = urllib.request.getproxies()
         self._refused: Counter[str] = Counter()  # host -> connections in a row that failed
-        # With a proxy, each connection leads to the proxy, which may well be private.
-        factory = None if options.private or self._proxies else _public_socket
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=options.per_host, socket_factory=factory),
-            timeout=aiohttp.ClientTimeout(total=options.timeout, sock_connect=_CONNECT, sock_read=_SILENCE),
-            headers={"User-Agent": f"raydream/{__version__}", "Accept": "image/*", "Accept-Encoding": "identity"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._session = _session(options, None if options.private else _public_socket)
+        # With a proxy, each connection leads to the proxy, which may well have a private address.
+        self._proxied = _session(options, None)
 
     async def __aenter__(self) -> Fetcher:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
+        await self._proxied.close()
 
     async def fetch(self, url: str) -> bytes:
         """The bytes of a file. Temporary errors are retried, with back-off.
@@ -90,9 +87,10 @@ class Fetcher:
     async def _attempt(self, url: URL) -> bytes:
         host = url.raw_host or ""
         try:
+            proxy = self._proxy(url)
+            session = self._proxied if proxy else self._session
             # aiohttp counts the redirect that is one too many.
-            get = self._session.get(url, max_redirects=_REDIRECTS + 1, proxy=self._proxy(url))
-            async with get as answer:
+            async with session.get(url, max_redirects=_REDIRECTS + 1, proxy=proxy) as answer:
                 self._refused[host] = 0
                 self._check(answer)
                 return await self._body(answer)
@@ -127,6 +125,15 @@ class Fetcher:
 
     def _too_large(self) -> NoReturn:
         raise Failure(f"larger than {self.options.max_bytes:,} bytes")
+
+
+def _session(options: FetchOptions, factory: Callable[[Any], socket.socket] | None) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=options.per_host, socket_factory=factory),
+        timeout=aiohttp.ClientTimeout(total=options.timeout, sock_connect=_CONNECT, sock_read=_SILENCE),
+        headers={"User-Agent": f"raydream/{__version__}", "Accept": "image/*", "Accept-Encoding": "identity"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
 
 
 def web_url(url: str) -> URL:

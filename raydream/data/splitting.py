@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from math import isclose
+from typing import Any
 
 from raydream.data import codec, labelled, storage
 from raydream.data.examining import examine
@@ -95,9 +96,8 @@ def check(job: Job) -> Labelled:
     for name in found.names:
         if ".." in name.split("/") or name.startswith("/"):
             raise UsageError(f"{job.input} names {name!r}, which is not below its folder")
-    out = Folder(job.output)
-    known = json.loads(out.read(SETTINGS)) if out.exists(SETTINGS) else None
-    if known is not None and known != _settings(job):
+    known = _stored_settings(Folder(job.output))
+    if known not in (None, _settings(job)):
         raise UsageError(
             f"output {job.output} was split with {_words(known)}, not {_words(_settings(job))}: use another folder"
         )
@@ -136,6 +136,7 @@ def copy(job: Job, plan: Plan, advance: Callable[[int, int], None]) -> int:
     """
     out = Folder(job.output)
     out.write(SETTINGS, json.dumps(_settings(job), indent=2).encode() + b"\n")
+    out.remove_partial()
     there = out.files()
     todo = [pair for pair in plan.copies.items() if pair[1] not in there]
     advance(len(plan.copies) - len(todo), 0)
@@ -175,6 +176,17 @@ def _check_output(job: Job, targets: set[str]) -> None:
                 f"output {job.output} holds {name}, which is not in this split: images were added to the input or "
                 "removed from it: use another folder"
             )
+
+
+def _stored_settings(out: Folder) -> Any:
+    """The settings in the output; None if it is new."""
+    try:
+        known = json.loads(out.read(SETTINGS)) if out.exists(SETTINGS) else None
+    except ValueError:
+        known = "damaged"
+    if not isinstance(known, dict | None):
+        raise UsageError(f"{out.place(SETTINGS)} is damaged: use another folder")
+    return known
 
 
 def _settings(job: Job) -> dict[str, object]:

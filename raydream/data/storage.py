@@ -196,7 +196,7 @@ class Folder:
     def remove_partial(self) -> None:
         """Removes the unfinished files of killed writers."""
         for name in self.files() if self.local else ():
-            if name.endswith(".partial"):
+            if name.rpartition("/")[2].startswith(".") and name.endswith(".partial"):
                 Path(self._path(name)).unlink(missing_ok=True)
 
 

@@ -126,6 +126,13 @@ def test_split_and_stats(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "warning: unreadable images (1): cat/broken.jpg" in out
 
 
+def test_long_names_of_classes_are_whole_in_a_pipe(cli: Cli, tmp_path: Path) -> None:
+    fill(str(tmp_path))
+    name = "a class of a name that is " + "very " * 12 + "long"
+    (tmp_path / "cat").rename(tmp_path / name)
+    assert f" {name} " in cli("images", "stats", str(tmp_path))[1]
+
+
 def test_split_and_stats_asked_wrongly_are_one_line(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fill("in")

@@ -1,6 +1,7 @@
 """collecting: images by URL into class folders, continued after any end."""
 
 import csv
+import errno
 import hashlib
 import os
 import signal
@@ -180,6 +181,18 @@ def test_an_output_may_be_a_url(web: Web) -> None:
     assert collect("memory://collect", [Entry(url, "cat")]).new == 0
 
 
+def test_a_full_disk_ends_the_run(web: Web, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Folder, name: str, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", name)
+
+    entries = [Entry(web.image(f"/{n}.jpg", jpeg(n)), "cat") for n in range(5)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            collect(out, entries)
+    assert collect(out, entries).new == 5
+
+
 COMMAND = """
 import sys
 from raydream.data import fetching
@@ -201,6 +214,8 @@ def test_a_killed_run_leaves_whole_files_and_the_next_one_finishes(web: Web, tmp
     urls = [web.add(path, slow(data)) for path, data in images.items()]
     (tmp_path / "urls.csv").write_text("url,class\n" + "".join(f"{url},cat\n" for url in urls))
     command = [sys.executable, "-c", COMMAND, "images", "fetch", "urls.csv", str(out), "--private"]
+    (out / "cat").mkdir(parents=True)
+    (out / "cat" / ".0123.partial").write_bytes(b"half")
     for most in (10, 25):
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 60

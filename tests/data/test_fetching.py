@@ -189,3 +189,23 @@ def test_what_is_a_public_address(address: str, public: bool) -> None:
     else:
         with pytest.raises(PermissionError, match="private"):
             _public_socket(info)
+
+
+def test_a_redirect_to_a_private_address_is_refused(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_the_first(info: Any) -> socket.socket:
+        return socket.socket(*info[:3]) if info[4][0] == "127.0.0.1" else _public_socket(info)
+
+    monkeypatch.setattr(fetching, "_public_socket", only_the_first)
+    url = web.redirect("/in", web.url.replace("127.0.0.1", "127.0.0.2") + "/secret")
+    assert failure(url, private=False) == ("the address is private", False)
+    assert web.asked == {"/in": 1}
+
+
+def test_the_users_proxy_is_used(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", web.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    web.image("http://nowhere.invalid/1.jpg", b"by proxy")
+    web.image("/2.jpg", b"directly")
+    found = fetch("http://nowhere.invalid/1.jpg", private=False) + fetch(f"{web.url}/2.jpg")
+    assert found == [b"by proxy", b"directly"]
+    assert failure(f"{web.url}/2.jpg", private=False) == ("the address is private", False)

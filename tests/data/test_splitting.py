@@ -134,9 +134,17 @@ def test_a_table_names_the_classes(photographs: Path, tmp_path: Path) -> None:
     table.write_text("image,label\n" + "".join(f"{name},the {label}\n" for name, label in rows))
     split(table, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out" / "train").iterdir()} == {"the cat", "the dog"}
-    table.write_text("image,label\n../secret.jpg,a\n" + "".join(f"{name},{label}\n" for name, label in rows[:6]) * 1)
-    with pytest.raises(UsageError):
+    table.write_text(table.read_text() + "".join(f"../secret{n}.jpg,a\n" for n in range(3)))
+    with pytest.raises(UsageError, match=r"'../secret0.jpg', which is not below its folder"):
         split(table, tmp_path / "out2")
+
+
+def test_damaged_settings_are_one_line(photographs: Path, tmp_path: Path) -> None:
+    split(photographs, tmp_path / "out")
+    for text in ("{", "7", ""):
+        (tmp_path / "out" / "split.json").write_text(text)
+        with pytest.raises(UsageError, match=r"split\.json is damaged"):
+            split(photographs, tmp_path / "out")
 
 
 @pytest.mark.parametrize("text", ["1,0,0", "0.8,0.2", "a,b,c", "0.8,0.1,0.2", "-0.1,0.5,0.6", "nan,0.5,0.5"])
