@@ -12,7 +12,7 @@ import io
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import PurePosixPath
@@ -101,29 +101,39 @@ class Collection:
         return not (lasting or self._full(entry.label) or _stem(entry) in self._there)
 
     def _full(self, label: str, flying: int = 0) -> bool:
+        """Whether a class has enough images, or enough downloads under way that some may fail."""
         limit = self._options.per_class
         return limit is not None and self.images[label] + flying >= limit + (_SPARE if flying else 0)
 
     async def _collect(self, entries: Iterator[Entry], advance: Callable[[int, int], None]) -> None:
-        running: dict[asyncio.Task[bool], Entry] = {}
-        waiting: list[Entry] = []
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as decoders:
             async with Fetcher(self._options) as fetcher:
-                while True:
-                    waiting, passed_over = self._refilled(waiting, entries)
-                    if passed_over:
-                        advance(passed_over, 0)
-                    for entry in self._startable(waiting, list(running.values())):
-                        waiting.remove(entry)
-                        running[asyncio.create_task(self._one(entry, fetcher, decoders))] = entry
-                    if not running:
-                        return
-                    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        del running[task]
-                        advance(1, 0 if task.result() else 1)
-                    if time.monotonic() - self._saved > _SAVE_EVERY:
-                        await asyncio.to_thread(self._save)
+                await self._all(entries, partial(self._one, fetcher, decoders), advance)
+
+    async def _all(
+        self,
+        entries: Iterator[Entry],
+        one: Callable[[Entry], Coroutine[None, None, bool]],
+        advance: Callable[[int, int], None],
+    ) -> None:
+        """Runs `one` for each entry, as many at a time as the options allow."""
+        running: dict[asyncio.Task[bool], Entry] = {}
+        waiting: list[Entry] = []
+        while True:
+            waiting, passed_over = self._refilled(waiting, entries)
+            if passed_over:
+                advance(passed_over, 0)
+            for entry in self._startable(waiting, list(running.values())):
+                waiting.remove(entry)
+                running[asyncio.create_task(one(entry))] = entry
+            if not running:
+                return
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                del running[task]
+                advance(1, 0 if task.result() else 1)
+            if time.monotonic() - self._saved > _SAVE_EVERY:
+                await asyncio.to_thread(self._save)
 
     def _refilled(self, waiting: list[Entry], entries: Iterator[Entry]) -> tuple[list[Entry], int]:
         """The entries to start next, and the number of those that are no longer wanted."""
@@ -153,7 +163,7 @@ class Collection:
                 flying[label] += 1
         return started
 
-    async def _one(self, entry: Entry, fetcher: Fetcher, decoders: ThreadPoolExecutor) -> bool:
+    async def _one(self, fetcher: Fetcher, decoders: ThreadPoolExecutor, entry: Entry) -> bool:
         """Fetches one image; returns False if it failed."""
         try:
             data = await fetcher.fetch(entry.url)
