@@ -119,21 +119,26 @@ class Collection:
         """Runs `one` for each entry, as many at a time as the options allow."""
         running: dict[asyncio.Task[bool], Entry] = {}
         waiting: list[Entry] = []
-        while True:
-            waiting, passed_over = self._refilled(waiting, entries)
-            if passed_over:
-                advance(passed_over, 0)
-            for entry in self._startable(waiting, list(running.values())):
-                waiting.remove(entry)
-                running[asyncio.create_task(one(entry))] = entry
-            if not running:
-                return
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                del running[task]
-                advance(1, 0 if task.result() else 1)
-            if time.monotonic() - self._saved > _SAVE_EVERY:
-                await asyncio.to_thread(self._save)
+        try:
+            while True:
+                waiting, passed_over = self._refilled(waiting, entries)
+                if passed_over:
+                    advance(passed_over, 0)
+                for entry in self._startable(waiting, list(running.values())):
+                    waiting.remove(entry)
+                    running[asyncio.create_task(one(entry))] = entry
+                if not running:
+                    return
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    advance(1, 0 if task.result() else 1)
+                    del running[task]
+                if time.monotonic() - self._saved > _SAVE_EVERY:
+                    await asyncio.to_thread(self._save)
+        finally:  # after an error, asyncio would print those of the other downloads
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     def _refilled(self, waiting: list[Entry], entries: Iterator[Entry]) -> tuple[list[Entry], int]:
         """The entries to start next, and the number of those that are no longer wanted."""
