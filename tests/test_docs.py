@@ -32,10 +32,13 @@ def words_of(line: str, program: str) -> list[str] | None:
 def test_raydream_takes_these_words(page: str, line: str) -> None:
     from raydream.cli.app import app
 
-    name, *arguments = words_of(line, "raydream ") or [""]
-    group: Any = typer.main.get_command(app)
-    command = group.get_command(group.make_context("raydream", [], resilient_parsing=True), name)
-    assert command, f"there is no command {name}"
+    command: Any = typer.main.get_command(app)
+    name, arguments = "raydream", words_of(line, "raydream ") or [""]
+    while hasattr(command, "get_command"):  # a group, such as `raydream images`
+        context = command.make_context(name, [], resilient_parsing=True)
+        name, *arguments = arguments or [""]
+        command = command.get_command(context, name)
+        assert command, f"there is no command {name}"
     assert command.make_context(name, arguments)
 
 

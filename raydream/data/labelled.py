@@ -74,10 +74,19 @@ def list_labelled(source: str, label_column: str = "label") -> Labelled:
         UsageError: there are no images or fewer than two classes, a class has too few images, two classes differ only
             by case, or the table lacks a column.
     """
-    ending = PurePosixPath(source).suffix.lower()
-    found = _from_table(source, label_column) if ending in _TABLES else _from_folders(source)
-    _check(source, found)
+    found = find_labelled(source, label_column)
+    check(source, found)
     return found
+
+
+def find_labelled(source: str, label_column: str = "label") -> Labelled:
+    """Like `list_labelled`, but the classes may have any number of images.
+
+    Raises:
+        UsageError: there are no images, an image is in no class folder, or the table lacks a column.
+    """
+    ending = PurePosixPath(source).suffix.lower()
+    return _from_table(source, label_column) if ending in _TABLES else _from_folders(source)
 
 
 def _from_folders(source: str) -> Labelled:
@@ -158,7 +167,8 @@ def _numbered(folder: str, names: Sequence[str], classes: Sequence[str], given: 
     )
 
 
-def _check(source: str, found: Labelled) -> None:
+def check(source: str, found: Labelled) -> None:
+    """Raises the errors of `list_labelled` about the number of classes and of their images; `source` is named."""
     if len(found.classes) < 2:
         raise UsageError(f"{source} has {len(found.classes)} class: at least 2 are needed")
     folded: dict[str, str] = {}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from raydream.data.rows import printable
+from raydream.errors import UsageError
 
 
 class Names:
@@ -57,6 +58,15 @@ class Names:
     def _take(self, name: str) -> None:
         self._files.add(_key(name))
         self._folders.update(map(_key, _folders(name)))
+
+
+def check_folder_name(name: str, where: str) -> None:
+    """Raises a `UsageError` if a class cannot be the name of a folder; `where` the class is named, for the message."""
+    if not name or name.startswith(".") or set(name) & {*'/\\:*?"<>|'} or not name.isprintable() or len(name) > 100:
+        raise UsageError(
+            f"{where}: {name[:120]!r} cannot be a class, since it is the name of a folder: "
+            'it has at most 100 characters, none of / \\ : * ? " < > |, and does not begin with a dot'
+        )
 
 
 def _folders(name: str) -> Iterator[str]:

@@ -62,12 +62,17 @@ def passes(error: BaseException) -> bool:
     """Whether an error is temporary: the same call may succeed a little later."""
     status = _status(error)
     if status is not None:
-        return status in _RETRIED_STATUSES or status >= 500
+        return status_passes(status)
     if isinstance(error, (*_KINDS, StorageError)):
         return False
     if isinstance(error, OSError):
         return not isinstance(error, ValueError) and error.errno not in _PERMANENT
     return type(error).__module__.split(".")[0] in _NETWORK
+
+
+def status_passes(status: int) -> bool:
+    """Whether an HTTP status is that of a temporary error."""
+    return status in _RETRIED_STATUSES or status >= 500
 
 
 def named(error: Exception, place: str) -> OSError:

@@ -196,7 +196,7 @@ class Folder:
     def remove_partial(self) -> None:
         """Removes the unfinished files of killed writers."""
         for name in self.files() if self.local else ():
-            if name.endswith(".partial"):
+            if name.rpartition("/")[2].startswith(".") and name.endswith(".partial"):
                 Path(self._path(name)).unlink(missing_ok=True)
 
 
@@ -256,6 +256,14 @@ def read(url: str, what: str = "file") -> bytes:
         raise UsageError(f"{what} {url} does not exist") from error
     except Exception as error:  # also from `_opened`: each file system has its own error classes
         raise UsageError(f"{what} {url} cannot be read: {reason(error, url)}") from error
+
+
+@contextmanager
+def opened(url: str) -> Iterator[IO[bytes]]:
+    """Opens the file at a path or URL for reading piece by piece; errors are those of its file system."""
+    fs, path = _opened(url)
+    with fs.open(path, "rb") as file:
+        yield file
 
 
 def split(url: str) -> tuple[str, str]:
@@ -328,14 +336,14 @@ def same_file(one: str, other: str) -> bool:
     return first.path == second.path
 
 
-def check_apart(source: str, output: str) -> None:
-    """Raises a `UsageError` if the output is the input or below it: the next run would dream the dreams.
+def check_apart(source: str, output: str, why: str = "the next run would dream the dreams") -> None:
+    """Raises a `UsageError` if the output is the input or below it; `why` that is wrong, for the message.
 
     Symbolic links, and different spellings of a URL, are resolved first.
     """
     above, below = Folder(source), Folder(output)
     if above.same_system(below) and f"{below.path.rstrip('/')}/".startswith(f"{above.path.rstrip('/')}/"):
-        raise UsageError(f"output {output} lies in the input: the next run would dream the dreams: use another folder")
+        raise UsageError(f"output {output} lies in the input: {why}: use another folder")
 
 
 def check_writable(url: str) -> None:
