@@ -11,6 +11,7 @@ from raydream.data import storage
 from raydream.errors import UsageError
 from raydream.jobs.retraining.job import Retraining
 from raydream.recipe import DEFAULT_WEIGHTS
+from raydream.training.classifier import LOGITS
 from raydream.types import KerasModel
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def prepare(job: Retraining) -> Retraining:
     Raises:
         UsageError: the network cannot be used, or has no such layer.
     """
+    from raydream.training.classifier import unfreeze
+
     runtime.driver()
     if job.weights and job.backbone.endswith((".keras", ".npz")):
         raise UsageError(f"--weights: {job.backbone} contains its own weights: leave the option out")
@@ -40,19 +43,14 @@ def prepare(job: Retraining) -> Retraining:
     base = Base(job)
     if base.architecture in ("vgg16", "vgg19"):
         raise UsageError(f"{job.backbone} cannot be retrained yet: its images are in another range than [-1, 1]")
-    job = replace(job, through=base.through, unfreeze=job.unfreeze or base.middle)
-    _check_unfreeze(Base(job))
+    base = Base(replace(job, through=base.through))
+    job = replace(base.job, unfreeze=job.unfreeze or base.middle)
+    unfreeze(base.network, str(job.unfreeze))  # raises if there is no such layer
     return job
 
 
 def _is_table(source: str) -> bool:
     return source.lower().endswith((".csv", ".tsv", ".parquet"))
-
-
-def _check_unfreeze(base: Base) -> None:
-    from raydream.training.classifier import unfreeze
-
-    unfreeze(base.network, str(base.job.unfreeze))
 
 
 @dataclass(frozen=True)
@@ -81,22 +79,21 @@ class Base:
         """Its name in `loading.ARCHITECTURES`, if it is one of those."""
         return self._found.architecture
 
-    @cached_property
-    def _names(self) -> list[str]:
-        from raydream.core.networks.backbones import layer_names
-
-        return [name for name in layer_names(self._found.model) if name != "class_logits"]
-
     @property
     def through(self) -> str:
         """The last layer that is kept."""
-        return self.job.through or self._names[-1]
+        from raydream.core.networks.backbones import layer_names
+
+        names = [name for name in layer_names(self._found.model) if name != LOGITS]
+        return self.job.through or names[-1]
 
     @property
     def middle(self) -> str:
-        """The layer in the middle of the named ones that are kept."""
-        kept = self._names[: self._names.index(self.through) + 1] if self.through in self._names else self._names
-        return kept[(len(kept) + 1) // 2 - 1]
+        """The layer in the middle of those that have a name of their own."""
+        from raydream.core.networks.backbones import layer_names
+
+        names = layer_names(self.network)
+        return names[(len(names) - 1) // 2]
 
     @cached_property
     def network(self) -> KerasModel:

@@ -1,0 +1,159 @@
+"""The job that retrains a network, on a local Ray cluster and with the tiny network: what it makes and survives."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from raydream.core.networks import loading
+from raydream.data import codec
+from raydream.errors import UsageError
+from raydream.jobs import retrain
+from raydream.jobs.retraining.job import Retraining
+from tests.common import RAY, wait_for
+
+pytestmark = RAY
+SMALL = {"size": 75, "batch_size": 8, "head_epochs": 6, "epochs": 2, "rate": 0.002, "head_rate": 0.02, "dreams": 0}
+CLASSES = ("blue", "green", "red")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of twenty pictures, each of its colour and noise; one of them is broken."""
+    folder = tmp_path_factory.mktemp("labelled")
+    random = np.random.default_rng(0)
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir()
+        for index in range(20):
+            image = random.normal(-0.5, 0.3, (40, 50, 3))
+            image[..., 2 - label] += 1.0
+            data = codec.encode(np.clip(image, -1, 1).astype(np.float32))
+            (folder / name / f"{index:02}.png").write_bytes(data)
+    (folder / "red" / "07.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(cluster: None, tiny_path: str, photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of an uninterrupted run."""
+    output = tmp_path_factory.mktemp("finished") / "out"
+    retrain.run(Retraining(data=str(photographs), output=str(output), backbone=tiny_path, **SMALL))
+    return output
+
+
+def weights(output: Path) -> list[np.ndarray]:
+    return loading.load_keras(str(output / "classifier.keras"), what="classifier").get_weights()
+
+
+def test_it_learns_the_classes_and_says_how_well(finished: Path) -> None:
+    figures = json.loads((finished / "evaluation.json").read_text())
+    low, high = figures["interval"]
+    assert figures["split"] == {"train": 47, "validation": 6, "test": 6}
+    assert figures["images"] == 6
+    assert 0.8 < low + high - 1.0 + 0.5 <= 1.5
+    assert figures["accuracy"] == 1.0
+    assert low < 0.7
+    assert figures["classes"]["red"] == {"images": 2, "accuracy": 1.0}
+    assert np.trace(figures["confusion"]) == 6
+    assert codec.decode((finished / "confusion.png").read_bytes()).shape[2] == 3
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["phase"] == "head"
+    assert [line["epoch"] for line in lines if line["phase"] == "fine-tuning"] == [1, 2]
+    assert list((finished / "tensorboard").iterdir())
+    card = (finished / "README.md").read_text()
+    assert "python -m raydream.jobs.retrain --data " in card
+    assert str(finished.parent) not in card
+
+
+def test_an_image_that_cannot_be_read_is_listed_and_left_out(finished: Path) -> None:
+    header, (name, reason) = csv.reader((finished / "unreadable.csv").read_text().splitlines())
+    assert header == ["image", "error"]
+    assert name == "red/07.png"
+    assert reason.startswith("not an image that can be read")
+
+
+def test_phase_two_trains_the_upper_layers_only(finished: Path, tiny_path: str) -> None:
+    """Both files are networks that load safely; the classifier's images are in [-1, 1], as a dream's."""
+    before = loading.load_keras(tiny_path, what="backbone")
+    base = keras.saving.load_model(finished / "base.keras", safe_mode=True)
+    classifier = loading.load_keras(str(finished / "classifier.keras"), what="classifier")
+    assert base.output.shape[-1] == before.get_layer("high").filters
+    changed = {
+        layer.name
+        for layer in base.layers
+        if layer.weights and not np.allclose(layer.get_weights()[0], _folded(tiny_path, layer.name))
+    }
+    assert "high" in changed
+    assert "low" not in changed
+    red = np.full((1, 75, 75, 3), -0.5, np.float32) + np.array([1.0, 0, 0], np.float32)
+    (probabilities,) = np.asarray(classifier(red))
+    assert probabilities.sum() == pytest.approx(1.0, abs=1e-5)
+    assert CLASSES[probabilities.argmax()] == "red"
+
+
+def _folded(path: str, layer: str) -> Any:
+    from raydream.core.networks import compression
+
+    network = compression.plain(loading.load_keras(path, what="backbone"), "high")
+    return network.get_layer(layer).get_weights()[0]
+
+
+def test_other_settings_are_refused_and_more_epochs_are_not(finished: Path, tiny_path: str, photographs: Path) -> None:
+    job = {"data": str(photographs), "output": str(finished), "backbone": tiny_path, **SMALL}
+    with pytest.raises(UsageError, match=r"holds a run with size 75, not 80: use the same"):
+        retrain.run(Retraining(**{**job, "size": 80}))
+
+
+@pytest.mark.slow
+def test_killed_twice_and_run_again_it_makes_the_same(
+    finished: Path, photographs: Path, tiny_path: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    output = tmp_path / "out"
+    small = [word for key, value in SMALL.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    places = ["--data", str(photographs), "--output", str(output), "--backbone", tiny_path]
+    command = [sys.executable, "-m", "raydream.jobs.retrain", *places, *small]
+    for sign in ("_raydream/features/00000.npz", "metrics.jsonl"):
+        job = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        wait_for(lambda sign=sign: (output / sign).exists())  # type: ignore[misc]
+        job.send_signal(signal.SIGKILL)
+        job.wait()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "test images: see " in done.stderr.splitlines()[-1]
+    for one, other in zip(weights(output), weights(finished), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"shares": (0.5, 0.5, 0.5)}, "shares 0.5,0.5,0.5: must be three numbers above 0 whose sum is 1"),
+        ({"workers": 3}, "batch_size 8 cannot be shared by 3 workers evenly"),
+        ({"unfreeze": "hihg"}, "the network has no layer 'hihg' to train from: did you mean 'high'"),
+        ({"through": "hihg"}, "has no layer 'hihg': did you mean 'high'"),
+        ({"weights": "compact"}, "contains its own weights: leave the option out"),
+        ({"data": "none"}, "none holds no images"),
+    ],
+)
+def test_wrong_settings_are_one_line_before_anything_starts(
+    change: dict[str, Any],
+    said: str,
+    tiny_path: str,
+    photographs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = {"data": str(photographs), "output": str(tmp_path / "out"), "backbone": tiny_path, **SMALL}
+    with pytest.raises(UsageError) as error:
+        retrain.run(Retraining(**{**job, **change}))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
