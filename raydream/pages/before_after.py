@@ -200,6 +200,6 @@ def _channel(layer: str, one: Changed, share: float) -> str:
     side = "up" if one.change > 0 else "down"
     bar = f'<i class="{side}" style="width: {share:.1%}"></i>'
     return (
-        f'<tr class="group"><th scope="row">{one.channel}{picture}</th>'
+        f'<tr class="group"><th scope="row"><div>{one.channel}{picture}</div></th>'
         f"<td>{one.before:.3g}</td><td>{one.after:.3g}</td><td>{one.change:+.0%}{bar}</td></tr>"
     )
