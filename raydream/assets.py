@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import fsspec
 
 from raydream import runtime
+from raydream.core.networks import classes
 from raydream.data import storage
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
@@ -43,14 +44,14 @@ class Files(NamedTuple):
 
 
 def resolve(recipe: Recipe) -> Recipe:
-    """Resolves a recipe: fills in its precision and the digest of its weights.
+    """Resolves a recipe: fills in its precision, the digest of its weights, and the channels of its classes.
 
     Its files are found or downloaded, and its objective is checked against the backbone. If RAYDREAM_WEIGHTS is set, it
     replaces `weights: imagenet` of inception_v3, unless the recipe is already resolved: workers use the weights that
     the driver has found, and ignore their own environment.
 
     Raises:
-        UsageError: a file is missing or has another digest, or the backbone has no such layer or channel.
+        UsageError: a file is missing or has another digest, or the backbone has no such layer, channel or class.
     """
     recipe, files = _located(recipe)
     runtime.import_tensorflow()
@@ -165,7 +166,7 @@ def kept_copies(url: str) -> list[Path]:
 
 
 def _located(recipe: Recipe) -> tuple[Recipe, Files]:
-    """The resolved recipe and its files; the objective is not checked."""
+    """The resolved recipe and its files; the layers of the objective are not checked."""
     if recipe.weights_digest is None:
         recipe = recipe.changed(weights=named_weights(recipe.backbone, recipe.weights))
     files = locate(recipe.backbone, recipe.weights)
@@ -175,7 +176,8 @@ def _located(recipe: Recipe) -> tuple[Recipe, Files]:
             f"the weights of {recipe.backbone} ({found[:12]}) are not "
             f"those of the recipe ({str(recipe.weights_digest)[:12]})"
         )
-    return recipe.resolved(found), files
+    objective = classes.resolved(recipe.objective, files.backbone)
+    return recipe.changed(objective=objective).resolved(found), files
 
 
 @lru_cache(maxsize=4)

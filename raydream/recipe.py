@@ -15,7 +15,7 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from raydream.core.objectives import Objective, Term
+from raydream.core.objectives import CLASS_LAYER, Objective, Term
 from raydream.errors import UsageError, nearest
 from raydream.types import Carry, Pooling, Precision, StepRule, Tiling
 
@@ -28,6 +28,8 @@ Pixels = Annotated[int, Field(ge=1, le=100_000)]
 DEFAULT_WEIGHTS = {"inception_v3": "compact", "vgg16": "imagenet", "vgg19": "imagenet"}
 # A change of either of these changes the file of the weights.
 _WEIGHTS_FOLLOW = {"backbone", "weights"}
+# Attribute of a term -> its key in YAML, where they differ: `class` is a keyword of Python.
+_KEYS = {"class_name": "class"}
 
 
 def _objective(value: Any) -> Any:
@@ -35,8 +37,32 @@ def _objective(value: Any) -> Any:
     if isinstance(value, str | Mapping):
         value = [value]
     if isinstance(value, list | tuple):
-        value = {"terms": tuple({"layer": t} if isinstance(t, str) else t for t in value)}
+        value = {"terms": tuple(_term(term) for term in value)}
     return value
+
+
+def _term(value: Any) -> Any:
+    """Converts a layer's name or a term as in YAML to the attributes of a `Term`."""
+    if isinstance(value, str):
+        return {"layer": value}
+    if not isinstance(value, Mapping) or "class" not in value:
+        return value
+    name = value["class"]
+    number = isinstance(name, int) and not isinstance(name, bool)  # a class with the name 7
+    return {k: v for k, v in value.items() if k != "class"} | {"class_name": str(name) if number else name}
+
+
+def _check_source(term: Term, place: str) -> None:
+    """Raises a ValueError unless a term has a layer, or a class without what the class decides."""
+    if term.class_name is None:
+        if not term.layer:
+            raise ValueError(f"{place}: layer or class is missing")
+        return
+    filled_in = term.layer == CLASS_LAYER and len(term.channels or ()) == 1  # in a resolved recipe
+    if not term.class_name:
+        raise ValueError(f"{place}: class must not be empty")
+    if term.kind != "mean" or not (filled_in or (not term.layer and term.channels is None)):
+        raise ValueError(f"{place}: class {term.class_name!r} decides the layer, channels and kind: leave them out")
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", revalidate_instances="always"))
@@ -52,7 +78,7 @@ class Recipe:
         pooling: `max`, as the networks were trained, or `average` instead.
         precision: precision of the network: `float32` (the default) or `bfloat16`. The image and its updates are
             always float32.
-        objective: what to amplify; see `objectives`.
+        objective: what to amplify, as layers or as classes of a classifier; see `objectives`.
         size: size of the dream: the short side in pixels, (width, height), or None for that of the photograph.
         octaves: number of octaves.
         octave_scale: size of an octave divided by that of the next smaller one.
@@ -98,9 +124,11 @@ class Recipe:
             raise ValueError(f"weights: {self.backbone} contains its own weights: leave this out")
         if self.weights is None and self.backbone in DEFAULT_WEIGHTS:
             object.__setattr__(self, "weights", DEFAULT_WEIGHTS[self.backbone])
-        for term in self.objective.terms:
+        for number, term in enumerate(self.objective.terms):
+            _check_source(term, f"objective[{number}]")
             if not math.isfinite(term.weight):
-                raise ValueError(f"objective: the weight of {term.layer!r} must be a finite number, not {term.weight}")
+                name = term.class_name or term.layer
+                raise ValueError(f"objective: the weight of {name!r} must be a finite number, not {term.weight}")
             if term.channels is not None and min(term.channels, default=-1) < 0:
                 raise ValueError(f"objective: the channels of {term.layer!r} must be one or more numbers of at least 0")
         if isinstance(self.steps, tuple) and len(self.steps) != self.octaves:
@@ -172,9 +200,9 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as in YAML; default values of terms are left out."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        plain = asdict(Term(layer=""))
+        plain = asdict(Term())
         values["objective"] = [
-            {k: v for k, v in term.items() if v != plain[k]} for term in values["objective"]["terms"]
+            {_KEYS.get(k, k): v for k, v in term.items() if v != plain[k]} for term in values["objective"]["terms"]
         ]
         return values
 
@@ -237,7 +265,7 @@ def _first_problem(error: ValidationError) -> str:
     if place[:1] in (("steps",), ("size",)) or place == ("objective",):
         return f"{place[0]}: must be {_EITHER[str(place[0])]}, not {given}"
     if kind == "unexpected_keyword_argument":
-        known = [f.name for f in fields(Term)]
+        known = [_KEYS.get(f.name, f.name) for f in fields(Term)]
         return f"{_written(place[:-1])}: unknown key {place[-1]!r}: {nearest(str(place[-1]), known)}"
     if kind == "missing":
         return f"{_written(place[:-1])}: {place[-1]} is missing"
@@ -250,7 +278,8 @@ def _first_problem(error: ValidationError) -> str:
 
 def _written(place: tuple[int | str, ...]) -> str:
     """A place in a recipe as text: `objective[1].weight`."""
-    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place if p != "terms").removeprefix(".")
+    keys = (p if isinstance(p, int) else _KEYS.get(p, p) for p in place if p != "terms")
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in keys).removeprefix(".")
 
 
 def _short(value: Any) -> str:

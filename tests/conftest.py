@@ -13,11 +13,13 @@ import pytest
 
 import raydream  # sets TensorFlow's environment, so it comes before any import of TensorFlow
 from raydream.core.networks.backbones import Backbone, load_backbone
+from raydream.core.networks.classes import with_classes
 from raydream.data import scenery
 from raydream.recipe import Recipe
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TINY_LAYERS = ("low", "mix", "high")
+TINY_CLASSES = ("banjo", "fig", "夢 </i>", "7")
 
 assert raydream.__version__
 
@@ -68,6 +70,31 @@ def _weight(name: str, shape: tuple[int, ...], random: np.random.Generator, posi
     if name == "kernel":
         return random.normal(0.0, 1.5 / np.sqrt(np.prod(shape[:-1])), shape)
     return random.normal(0.0, 0.3, shape)
+
+
+def tiny_classifier() -> Any:
+    """The tiny network with a head for `TINY_CLASSES`, as `raydream retrain` makes it."""
+    import keras
+    from keras import layers
+
+    base = tiny_network()
+    x = layers.Dropout(0.2)(base.output)
+    x = layers.Conv2D(len(TINY_CLASSES), 1, name="class_logits")(x)
+    x = layers.GlobalAveragePooling2D(name="logits")(x)
+    model = keras.Model(base.input, layers.Softmax(name="probabilities")(x))
+    kernel, bias = model.get_layer("class_logits").weights
+    kernel.assign(np.random.default_rng(5).normal(0, 1, kernel.shape))
+    bias.assign([0.5, -0.5, 1, -1])
+    return model
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The tiny classifier as a `.keras` file with the names of its classes."""
+    path = tmp_path_factory.mktemp("classifier") / "classifier.keras"
+    tiny_classifier().save(path)
+    path.write_bytes(with_classes(path.read_bytes(), TINY_CLASSES))
+    return str(path)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from raydream.core.objectives import Objective, Term, l2, mean
+from raydream.core.objectives import Objective, Term, l2, logit, mean
 from raydream.errors import UsageError
 from raydream.recipe import Recipe, presets
 
@@ -39,6 +39,12 @@ FULL = {
     "tiling": "exact",
     "seed": 9,
 }  # fmt: skip
+# As in a recipe that is not resolved, and as in one that is.
+CLASSES = [
+    {"class": "banjo", "weight": -2.0},
+    {"layer": "class_logits", "channels": [3], "class": "fig"},
+    {"layer": "mixed4"},
+]
 
 
 def refusal(call):
@@ -99,7 +105,7 @@ def test_a_file_gives_the_recipe(tmp_path):
     assert (recipe.size, recipe.steps) == ((320, 240), (5, 7))
 
 
-@pytest.mark.parametrize("values", [{}, FULL, {"size": 256, "steps": 7}])
+@pytest.mark.parametrize("values", [{}, FULL, {"size": 256, "steps": 7}, {"objective": CLASSES}])
 def test_dump_parse_round_trip(values):
     recipe = Recipe.parse(values)
     again = Recipe.parse(yaml.safe_load(recipe.dump()))
@@ -107,6 +113,18 @@ def test_dump_parse_round_trip(values):
     assert again.digest == recipe.digest
     assert hash(again) == hash(recipe)
     assert Recipe.parse(recipe.as_dict()) == recipe
+
+
+def test_the_digests_of_recipes_stay_the_same():
+    """They are in the files of dreams and data sets."""
+    assert Recipe().digest == "e0c325d380e43dfb15b134e8acc0cf966b7b94689a32efeed6da2569f57d13df"
+    assert Recipe.load("classic").digest.startswith("372fed20a731")
+
+
+def test_classes_are_written_as_they_are_read():
+    recipe = Recipe.parse({"objective": CLASSES})
+    assert recipe.as_dict()["objective"] == CLASSES
+    assert len({Recipe(objective=[{"class": name}]).digest for name in ("banjo", "fig")}) == 2
 
 
 def test_dump_keeps_every_value(tmp_path):
@@ -141,6 +159,10 @@ def test_recipes_are_frozen():
         (mean("mixed4") * 2, Objective((Term(layer="mixed4", weight=2.0),))),
         (Objective((Term(layer="mixed4", channels=[1, 2], weight=2),)), mean("mixed4", (1, 2)) * 2),
         ((Term(layer="mixed4"),), mean("mixed4")),
+        ({"class": "banjo"}, logit("banjo")),
+        ([{"class": "banjo", "weight": 2}, "mixed4"], 2 * logit("banjo") + mean("mixed4")),
+        ([{"class": 7}], logit("7")),
+        ([Term(class_name="banjo")], logit("banjo")),
     ],
 )
 def test_short_forms_of_the_objective(written, meant):
@@ -237,6 +259,7 @@ TERM = "must be a layer's name or a term such as {layer: mixed4, weight: 2}"
 STEPS = "steps: must be a whole number of at least 1, or a list with one for each octave, not "
 SIZE = "size: must be a short side in pixels, or [width, height], not "
 CHANNELS = "objective: the channels of 'a' must be one or more numbers of at least 0"
+CLASS = "class 'b' decides the layer, channels and kind: leave them out"
 WEIGHT = "objective: the weight of 'a' must be a finite number, not "
 MISTAKES = [
     ({"octaves": 0}, "octaves: must be at least 1, not 0"),
@@ -294,8 +317,18 @@ MISTAKES = [
     ({"objective": None}, f"objective: {TERM}, or a list of these, not None"),
     ({"objective": 5}, f"objective: {TERM}, or a list of these, not 5"),
     ({"objective": ["a", 5]}, f"objective[1]: {TERM}, not 5"),
-    ({"objective": {}}, "objective[0]: layer is missing"),
-    ({"objective": [{"kind": "l2"}]}, "objective[0]: layer is missing"),
+    ({"objective": {}}, "objective[0]: layer or class is missing"),
+    ({"objective": ["a", {"kind": "l2"}]}, "objective[1]: layer or class is missing"),
+    ({"objective": {"class": None}}, "objective[0]: layer or class is missing"),
+    ({"objective": {"class": ""}}, "objective[0]: class must not be empty"),
+    ({"objective": {"class": False}}, "objective[0].class: must be text, not False"),
+    ({"objective": {"class": "a", "weight": NAN}}, WEIGHT + "nan"),
+    ({"objective": ["a", {"class": "b", "layer": "c"}]}, f"objective[1]: {CLASS}"),
+    ({"objective": {"class": "b", "layer": "class_logits"}}, f"objective[0]: {CLASS}"),
+    ({"objective": {"class": "b", "channels": [1]}}, f"objective[0]: {CLASS}"),
+    ({"objective": {"class": "b", "layer": "class_logits", "channels": [1, 2]}}, f"objective[0]: {CLASS}"),
+    ({"objective": {"class": "b", "layer": "c", "channels": [1]}}, f"objective[0]: {CLASS}"),
+    ({"objective": {"class": "b", "kind": "l2"}}, f"objective[0]: {CLASS}"),
     ({"objective": [{"layer": 5}]}, "objective[0].layer: must be text, not 5"),
     ({"objective": {"layer": "a", "kind": "max"}}, "objective[0].kind: must be 'mean' or 'l2', not 'max'"),
     ({"objective": {"layer": "a", "weight": "x"}}, "objective[0].weight: must be a number, not 'x'"),
@@ -307,13 +340,13 @@ MISTAKES = [
     ({"objective": {"layer": "a", "channels": [0, -1]}}, CHANNELS),
     (
         {"objective": ["a", {"layr": "b"}]},
-        "objective[1]: unknown key 'layr': did you mean 'layer'? valid: layer, kind, channels, weight",
+        "objective[1]: unknown key 'layr': did you mean 'layer'? valid: layer, kind, channels, weight, class",
     ),
     (
         {"objective": {"layer": "a", "weigth": 2}},
-        "objective[0]: unknown key 'weigth': did you mean 'weight'? valid: layer, kind, channels, weight",
+        "objective[0]: unknown key 'weigth': did you mean 'weight'? valid: layer, kind, channels, weight, class",
     ),
-    ({"objective": {"mixed3": 1.0}}, "objective[0]: unknown key 'mixed3': valid: layer, kind, channels, weight"),
+    ({"objective": {"mixed3": 1.0}}, "objective[0]: unknown key 'mixed3': valid: layer, kind, channels, weight, class"),
 ]  # fmt: skip
 
 

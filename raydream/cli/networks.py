@@ -15,20 +15,23 @@ def layers(
         str | None, typer.Option(help="compact, imagenet or a weights file. Default: as in recipes.")
     ] = None,
 ) -> None:
-    """List the layers of a backbone that an objective can name."""
+    """List the layers, and the classes of a classifier, that an objective can name."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from raydream import assets, runtime
-    from raydream.core.networks import backbones
+    from raydream.core.networks import backbones, classes
 
     runtime.import_tensorflow()
     table = Table("layer", "channels", "stride", "sees", title=Text(backbone))
     fetched = weights and assets.fetch(weights, "weights")
-    for name, channels, field in backbones.describe(assets.fetch(backbone, "backbone"), fetched):
+    file = assets.fetch(backbone, "backbone")
+    for name, channels, field in backbones.describe(file, fetched):
         table.add_row(Text(name), str(channels), f"{field.stride} px", f"{field.width} px")
     Console().print(table)
+    if names := classes.classes_of(file):
+        Console().print(Text(f"{len(names)} classes: {', '.join(names)}"))
 
 
 def recipes() -> None:

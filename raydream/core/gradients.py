@@ -14,6 +14,7 @@ from raydream.core.memory import tensor_of
 from raydream.core.networks.backbones import Backbone
 from raydream.core.objectives import Objective
 from raydream.core.tiles import Tile
+from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from raydream.types import Images, Tensor
 
@@ -32,9 +33,14 @@ class Traced(NamedTuple):
 
 @lru_cache(maxsize=8)
 def traced(backbone: Backbone, objective: Objective) -> Traced:
-    """The objective on a backbone, as traced functions of one tile."""
+    """The objective on a backbone, as traced functions of one tile; raises a `UsageError` if it is not resolved."""
     import tensorflow as tf
 
+    for term in objective.terms:
+        if not term.layer:
+            raise UsageError(
+                f"class {term.class_name!r} has no channel yet: use the recipe that assets.resolve returns"
+            )
     order = [backbone.layers.index(layer) for layer in objective.layers]
 
     def value(tile: Tensor, crops: Tensor, totals: Tensor) -> Tensor:

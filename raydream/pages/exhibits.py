@@ -13,7 +13,7 @@ from raydream.data.plan import Plan
 from raydream.data.rows import Row
 from raydream.data.storage import Folder
 from raydream.data.summary import Summary
-from raydream.pages import cards, gallery
+from raydream.pages import cards, gallery, parts
 from raydream.pages.gallery import Exhibit
 
 _BATCH = 64  # rows in memory at a time
@@ -33,7 +33,7 @@ def write_gallery(out: Folder, plan: Plan, found: Sequence[Mark] | None = None, 
         for start in range(0, len(positions), _BATCH)
         for row in read_rows(out, plan.job.format, found, positions[start : start + _BATCH])
     )
-    side = gallery.side_for(len(positions))
+    side = parts.side_for(2 * len(positions))
     page = gallery.page(shown, title="Deep Dreams", facts=cards.facts(plan, made), total=made.images, side=side)
     out.write("index.html", page.encode())
 

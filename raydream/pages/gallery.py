@@ -5,23 +5,12 @@
 The page's structure, style and script are in gallery.html beside this file.
 """
 
-import json
-import math
-import re
-from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
-from importlib.resources import files
-from io import BytesIO
 
-from PIL import Image
+from raydream.pages import parts
 
-# The background of the page. Transparent pictures are composited over it, since JPEG has no transparency.
-_GROUND = (16, 16, 18)
-_PAGE_BYTES = 40_000_000
-_BYTES_A_PIXEL = 0.4  # of a dream as JPEG, in base64
-_SIDES = (384, 1600)  # minimum and maximum side of a picture, in pixels
+_KEYS = "← → pictures &ensp; ↑ ↓ source and dream &ensp; Esc back"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +41,20 @@ def page(
     enlarged. Raises `PIL.UnidentifiedImageError` for bytes that are not a picture.
     """
     rows = [_row(exhibit, side) for exhibit in exhibits]
-    parts = {
-        "title": _text(title),
+    content = {
+        "head": parts.head(title),
+        "title": parts.text(title),
         "notice": _notice(len(rows), total),
-        "facts": "".join(f"<div><dt>{_text(k)}<dd>{_text(v)}</div>" for k, v in facts.items()),
-        "data": _json(rows),
+        "facts": parts.facts(facts),
+        "lightbox": parts.filled("lightbox.html", {"keys": _KEYS}),
+        "data": parts.json_text(rows),
     }
-    template = files("raydream.pages").joinpath("gallery.html").read_text("utf-8")
-    # In one pass, so that {{title}} inside of a part is not replaced.
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+    return parts.filled("gallery.html", content)
 
 
 def _row(exhibit: Exhibit, side: int) -> dict[str, object]:
-    dream = _thumbnail(exhibit.dream, side)
-    source = _data_uri(_thumbnail(exhibit.source, side)) if exhibit.source else None
+    dream = parts.thumbnail(exhibit.dream, side)
+    source = parts.data_uri(parts.thumbnail(exhibit.source, side)) if exhibit.source else None
     return {
         "id": exhibit.id,
         "label": exhibit.label,
@@ -73,53 +62,11 @@ def _row(exhibit: Exhibit, side: int) -> dict[str, object]:
         "height": exhibit.height,
         "pixels": dream.width,
         "numbers": list(exhibit.numbers.items()),  # pairs: a JS object would sort numeric names
-        "colour": _colour(dream),
-        "dream": _data_uri(dream),
+        "colour": parts.colour(dream),
+        "dream": parts.data_uri(dream),
         "source": source,
         "link": exhibit.link,
     }
-
-
-def side_for(exhibits: int) -> int:
-    """The side of pictures, in pixels, for which a page with this number of exhibits has about `_PAGE_BYTES`.
-
-    So the lightbox shows small data sets at full size, and large ones as large as possible.
-    """
-    pixels = _PAGE_BYTES / (2 * max(1, exhibits) * _BYTES_A_PIXEL)
-    return max(_SIDES[0], min(_SIDES[1], math.isqrt(int(pixels))))
-
-
-def _thumbnail(encoded: bytes, side: int) -> Image.Image:
-    with Image.open(BytesIO(encoded)) as image:
-        image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        return _opaque(image)
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """The picture in RGB; its colour profile is kept only if it is for RGB."""
-    profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, _GROUND)
-        image = Image.alpha_composite(ground, image)
-    if image.mode.startswith("I;16"):  # convert() would clip 16-bit grey to white
-        image = image.point(lambda value: value / 257).convert("L")
-    rgb = image.convert("RGB")
-    rgb.info = {"icc_profile": profile} if profile else {}
-    return rgb
-
-
-def _colour(image: Image.Image) -> str:
-    """The mean colour, which is shown until the picture is loaded."""
-    mean = image.resize((1, 1), Image.Resampling.BOX).tobytes()
-    return f"#{mean.hex()}"
-
-
-def _data_uri(image: Image.Image) -> str:
-    buffer = BytesIO()
-    profile = image.info.get("icc_profile")
-    image.save(buffer, "JPEG", quality=85, optimize=True, progressive=True, icc_profile=profile)
-    return f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def _notice(shown: int, total: int | None) -> str:
@@ -128,14 +75,3 @@ def _notice(shown: int, total: int | None) -> str:
     if not shown:
         return "This data set holds no dreams."
     return f"{shown:,} dream{'s' * (shown != 1)}"
-
-
-def _text(text: str) -> str:
-    """`text` for HTML; bytes of a file name that are not UTF-8 (lone surrogates) become `?`."""
-    return escape(text.encode("utf-8", "replace").decode("utf-8"))
-
-
-def _json(rows: list[dict[str, object]]) -> str:
-    r"""ASCII JSON that is safe inside of HTML: `<` is `\u003c`, so there is no `</script>` or `<!--` in it."""
-    plain = json.dumps(rows, separators=(",", ":"))
-    return plain.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")

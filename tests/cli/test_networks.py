@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from raydream.core.networks.classes import with_classes
 from raydream.data import storage
 from raydream.recipe import presets
 from tests.cli.conftest import Cli
@@ -43,3 +44,12 @@ def test_layers_takes_urls_and_odd_names(
         assert (code, err) == (0, "")
         assert url in out
         assert "high" in out
+
+
+def test_layers_lists_the_classes_of_a_classifier(cli: Cli, tiny_path: str, tmp_path: Path) -> None:
+    path = tmp_path / "classifier.keras"
+    path.write_bytes(with_classes(Path(tiny_path).read_bytes(), ["banjo", "[b]fig"]))
+    code, out, err = cli("layers", str(path))
+    assert (code, err) == (0, "")
+    assert out.endswith("\n2 classes: banjo, [b]fig\n")
+    assert "classes" not in cli("layers", tiny_path)[1]

@@ -299,6 +299,18 @@ def test_a_dream_made_again_is_identical_in_every_format(output: str, cli: Cli, 
     assert cli("replay", output) == (0, "identical\n", "")
 
 
+def test_a_dream_towards_a_class_knows_its_class(cli: Cli, here: Path, classifier: str) -> None:
+    towards = ["--set", f"backbone={classifier}", "--set", "objective=[{class: fig, weight: 1}]", "--set", "size=96"]
+    assert cli("dream", "cat.jpg", "-r", "tiny.yaml", *towards)[0] == 0
+    inside = provenance.found_inside(Path("cat-dream.png").read_bytes(), "")
+    assert inside["recipe"]["objective"] == [{"layer": "class_logits", "channels": [1], "class": "fig"}]
+    assert cli("replay", "cat-dream.png") == (0, "identical\n", "")
+    assert cli("replay", "cat-dream.png", "--set", "objective=[{class: banjo}]")[::2] == (1, "")
+    said = wrong(cli("dream", "cat.jpg", "-r", "tiny.yaml", *towards, "--set", "objective=[{class: figs}]"))
+    assert "has no class 'figs': did you mean 'fig'?" in said
+    assert "has no classes" in wrong(cli("dream", "cat.jpg", "-r", "tiny.yaml", "--set", "objective=[{class: fig}]"))
+
+
 def test_the_photograph_may_be_named_or_its_folder_or_lie_beside(cli: Cli, here: Path, dreamed: str) -> None:
     assert cli("replay", dreamed) == (0, "identical\n", "")
     Path("far #").mkdir()

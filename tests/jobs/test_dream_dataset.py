@@ -92,6 +92,19 @@ def test_a_folder_becomes_a_data_set(finished: Path, photographs: Path, tiny_rec
         assert Recipe.parse(inside["recipe"]).digest == row.recipe == inside["recipe_digest"]
 
 
+def test_a_class_is_an_objective_for_all_workers(
+    cluster: None, tiny_recipe: Recipe, classifier: str, photographs: Path, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe.changed(backbone=classifier, objective=[{"class": "fig"}])
+    run(job(recipe, photographs, tmp_path / "out", limit=2))
+    for row in rows_of(tmp_path / "out"):
+        assert row.objective_before is not None
+        assert row.objective_after is not None
+        assert row.objective_after > row.objective_before
+    stored = yaml.safe_load((tmp_path / "out/recipe.yaml").read_text())
+    assert stored["objective"] == [{"layer": "class_logits", "channels": [1], "class": "fig"}]
+
+
 def test_the_data_set_tells_what_it_is(finished: Path) -> None:
     manifest = json.loads((finished / "manifest.json").read_text())
     assert (manifest["images"], manifest["failures"], manifest["labels"]) == (10, 0, 2)

@@ -5,6 +5,6 @@ YAML. `terms.py` holds the objective and its terms. To add a kind of term, add a
 export its function below.
 """
 
-from raydream.core.objectives.terms import Objective, Term, l2, mean
+from raydream.core.objectives.terms import CLASS_LAYER, Objective, Term, l2, logit, mean
 
-__all__ = ["Objective", "Term", "l2", "mean"]
+__all__ = ["CLASS_LAYER", "Objective", "Term", "l2", "logit", "mean"]

@@ -11,24 +11,30 @@ import numpy as np
 from raydream.types import Tensor
 
 Kind = Literal["mean", "l2"]
+CLASS_LAYER = "class_logits"  # the layer of a classifier with one channel for each class
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
     """One term of an objective: `weight` times the mean of a layer's activations, or of their squares.
 
+    It names a layer or a class. The class of a classifier is one channel of its layer `class_logits`, whose mean is the
+    logit of the class. Resolving the recipe fills in this layer and this channel; see `networks.classes`.
+
     Attributes:
-        layer: name of a layer of the backbone.
+        layer: name of a layer of the backbone; empty for a class until the recipe is resolved.
         kind: `mean` raises weak and strong features equally (the objective of the seed project); `l2`, the mean of the
             squares, favours strong features (Mordvintsev et al., 2015).
         channels: channels of the layer that are used, from 0; None for all.
         weight: factor; a negative one suppresses the features.
+        class_name: name of a class, `class` in YAML; None for a layer.
     """
 
-    layer: str
+    layer: str = ""
     kind: Kind = "mean"
     channels: tuple[int, ...] | None = None
     weight: float = 1.0
+    class_name: str | None = None
 
     def value(self, activations: Tensor, positions: Tensor | int) -> Tensor:
         """This term's share of an octave's objective, from the activations of one tile.
@@ -85,6 +91,11 @@ def mean(layer: str, channels: Sequence[int] | None = None) -> Objective:
 def l2(layer: str, channels: Sequence[int] | None = None) -> Objective:
     """Mean squared activation of a layer, or of some of its channels."""
     return Objective((Term(layer=layer, kind="l2", channels=_channels(channels)),))
+
+
+def logit(class_name: str) -> Objective:
+    """Logit of a class, for a backbone that is a classifier."""
+    return Objective((Term(class_name=class_name),))
 
 
 def _channels(channels: Sequence[int] | None) -> tuple[int, ...] | None:
