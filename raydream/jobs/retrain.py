@@ -10,6 +10,7 @@ head on these features. Phase 2 trains the upper layers, too. The same command c
     OUT/classes.json               the names of the classes
     OUT/evaluation.json            accuracy on the test images, for each class, and the confusion matrix
     OUT/confusion.png              the confusion matrix
+    OUT/before-after.html          test images, dreamed with the network before and after
     OUT/README.md                  the card: data, command, figures
     OUT/metrics.jsonl              one line for each epoch
     OUT/tensorboard/...            the same for TensorBoard
@@ -66,7 +67,7 @@ def run(job: Retraining) -> dict[str, Any]:
 
 
 def _make(job: Retraining, found: Labelled, lease: Lease) -> dict[str, Any]:
-    from raydream.jobs.retraining import features
+    from raydream.jobs.retraining import dreams, features
     from raydream.jobs.retraining.base import Base
     from raydream.jobs.retraining.finish import finish
     from raydream.jobs.train import settings
@@ -81,6 +82,9 @@ def _make(job: Retraining, found: Labelled, lease: Lease) -> dict[str, Any]:
     plan = _planned(job, found, known)
     _train(plan)
     lease.check()
+    if job.dreams:
+        _say("dreaming before and after")
+        dreams.write_page(plan)
     return finish(plan, known)
 
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raydream.core.networks.classes import with_classes
 from raydream.core.networks.graph import nodes, outputs_of
+from raydream.core.objectives import CLASS_LAYER as LOGITS
 from raydream.errors import UsageError, nearest
 from raydream.training.learner import Batch
 from raydream.types import Image, KerasModel, Tensor, Variable
-
-LOGITS = "class_logits"  # the layer whose channels are the classes
 
 
 def classifier(base: KerasModel, classes: int, dropout: float) -> KerasModel:
@@ -193,12 +193,17 @@ class Tuner(Classifying):
         self._classes = tuple(classes)
 
     def export(self, folder: Path) -> None:
-        """Writes `classifier.keras`, whose output is probabilities, and `base.keras`, the backbone without the head."""
+        """Writes `classifier.keras`, whose output is probabilities, and `base.keras`, the backbone without the head.
+
+        The classifier's file also holds the names of the classes; see `core.networks.classes`.
+        """
         import keras
 
         logits = self.network.outputs[0]
         probabilities = keras.layers.Softmax(name="probabilities")(logits)
-        keras.Model(self.network.inputs, probabilities, name="classifier").save(folder / "classifier.keras")
+        whole = folder / "classifier.keras"
+        keras.Model(self.network.inputs, probabilities, name="classifier").save(whole)
+        whole.write_bytes(with_classes(whole.read_bytes(), self._classes))
         before = next(inputs[0] for layer, inputs in nodes(self.network) if layer.name in ("dropout", LOGITS))
         keras.Model(self.network.inputs, outputs_of(self.network)[before], name="base").save(folder / "base.keras")
 

@@ -70,8 +70,7 @@ def start(work: Path, recipe: Path, output: Path) -> subprocess.Popen[bytes]:
 
 def kill_one(job: subprocess.Popen[bytes], kind: str, output: Path, at: int) -> None:
     """Kills a process of a kind when `at` shards are done; waits for the job, which may go on or end."""
-    while len(list(output.glob("_raydream/marks/*.json"))) < at and job.poll() is None:
-        time.sleep(0.05)
+    wait_for_marks(job, output, at)
     victim = None
     while victim is None and job.poll() is None:
         victim = find(job.pid, kind)
@@ -79,13 +78,24 @@ def kill_one(job: subprocess.Popen[bytes], kind: str, output: Path, at: int) -> 
         print(f"{kind}: not found, the job has ended", flush=True)
         return
     victim.kill()
-    done = len(list(output.glob("_raydream/marks/*.json")))
-    time.sleep(15)  # a job that survives makes some more shards
+    done = marks(output)
+    wait_for_marks(job, output, done + 2)  # a job that survives goes on
     alive = job.poll() is None
     if alive:
-        job.send_signal(signal.SIGINT)
+        job.send_signal(signal.SIGTERM)  # SIGINT is ignored in the background
     print(f"{kind} killed with {done} shards done: {'went on' if alive else f'ended with {job.wait()}'}", flush=True)
     job.wait()
+
+
+def marks(output: Path) -> int:
+    """Number of finished shards."""
+    return len(list(output.glob("_raydream/marks/*.json")))
+
+
+def wait_for_marks(job: subprocess.Popen[bytes], output: Path, number: int) -> None:
+    """Waits until so many shards are done, or the job has ended."""
+    while marks(output) < number and job.poll() is None:
+        time.sleep(0.05)
 
 
 def find(driver: int, kind: str) -> psutil.Process | None:

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from raydream import assets, runtime
+from raydream.core.objectives import CLASS_LAYER
 from raydream.data import storage
 from raydream.errors import UsageError
 from raydream.jobs.retraining.job import Retraining
 from raydream.recipe import DEFAULT_WEIGHTS
-from raydream.training.classifier import LOGITS
 from raydream.types import KerasModel
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Base:
         """The last layer that is kept."""
         from raydream.core.networks.backbones import layer_names
 
-        names = [name for name in layer_names(self._found.model) if name != LOGITS]
+        names = [name for name in layer_names(self._found.model) if name != CLASS_LAYER]
         return self.job.through or names[-1]
 
     @property
