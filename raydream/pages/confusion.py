@@ -78,6 +78,6 @@ def _upright(classes: Sequence[str], cell: int, margin: int, side: int, font: An
     """The names above the columns, turned by 90 degrees."""
     strip = Image.new("RGB", (margin - 2, side), _PAPER)
     draw = ImageDraw.Draw(strip)
-    for n, name in enumerate(reversed(classes)):
+    for n, name in enumerate(classes):
         draw.text((6, n * cell + cell // 2), name, fill=_INK, font=font, anchor="lm")
-    return strip.transpose(Image.Transpose.ROTATE_270).transpose(Image.Transpose.ROTATE_180)
+    return strip.transpose(Image.Transpose.ROTATE_90)

@@ -30,7 +30,7 @@ def classifier(base: KerasModel, classes: int, dropout: float) -> KerasModel:
 
     features = keras.layers.Dropout(dropout, name="dropout", seed=0)(base.outputs[0]) if dropout else base.outputs[0]
     logits = keras.layers.Conv2D(classes, 1, name=LOGITS, kernel_initializer="zeros")(features)
-    model: KerasModel = keras.Model(base.inputs, keras.layers.GlobalAveragePooling2D(name="logits")(logits))
+    model: KerasModel = keras.Model(base.inputs[0], keras.layers.GlobalAveragePooling2D(name="logits")(logits))
     return model
 
 
@@ -38,7 +38,7 @@ def pooled(base: KerasModel) -> KerasModel:
     """A model that returns the mean of the last feature map over all positions: (batch, channels)."""
     import keras
 
-    model: KerasModel = keras.Model(base.inputs, keras.layers.GlobalAveragePooling2D()(base.outputs[0]))
+    model: KerasModel = keras.Model(base.inputs[0], keras.layers.GlobalAveragePooling2D()(base.outputs[0]))
     return model
 
 
@@ -202,10 +202,10 @@ class Tuner(Classifying):
         logits = self.network.outputs[0]
         probabilities = keras.layers.Softmax(name="probabilities")(logits)
         whole = folder / "classifier.keras"
-        keras.Model(self.network.inputs, probabilities, name="classifier").save(whole)
+        keras.Model(self.network.inputs[0], probabilities, name="classifier").save(whole)
         whole.write_bytes(with_classes(whole.read_bytes(), self._classes))
         before = next(inputs[0] for layer, inputs in nodes(self.network) if layer.name in ("dropout", LOGITS))
-        keras.Model(self.network.inputs, outputs_of(self.network)[before], name="base").save(folder / "base.keras")
+        keras.Model(self.network.inputs[0], outputs_of(self.network)[before], name="base").save(folder / "base.keras")
 
 
 def set_head(model: KerasModel, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> None:

@@ -18,6 +18,7 @@ from raydream.errors import UsageError
 from raydream.jobs import retrain
 from raydream.jobs.retraining.job import Retraining
 from tests.common import RAY, wait_for
+from tests.conftest import outputs
 
 pytestmark = RAY
 SMALL = {"size": 75, "batch_size": 8, "head_epochs": 6, "epochs": 2, "rate": 0.002, "head_rate": 0.02, "dreams": 0}
@@ -91,7 +92,7 @@ def test_phase_two_trains_the_upper_layers_only(finished: Path, tiny_path: str) 
     }
     assert changed == {"wide_conv", "blurred", "high_conv"}, "the layers from the middle one on"
     red = np.full((1, 75, 75, 3), -0.5, np.float32) + np.array([1.0, 0, 0], np.float32)
-    (probabilities,) = np.asarray(classifier(red))
+    (probabilities,) = outputs(classifier, red)
     assert probabilities.sum() == pytest.approx(1.0, abs=1e-5)
     assert CLASSES[probabilities.argmax()] == "red"
 

@@ -137,7 +137,7 @@ def _test(plan: Plan) -> None:
         path.write_bytes(Folder(job.output).read("classifier.keras"))
         network = loading.load_keras(str(path), what="classifier")
     batches = _pictures(plan, "test", 0, 1).all()
-    found = [np.asarray(network(codec.from_uint8(batch["image"]))) for batch in batches]
+    found = [np.asarray(network([codec.from_uint8(batch["image"])])) for batch in batches]
     sink = io.BytesIO()
     np.savez(sink, probabilities=np.concatenate(found).astype(np.float32))
     Folder(job.output).write(TEST, sink.getvalue())
