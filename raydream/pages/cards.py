@@ -75,13 +75,11 @@ Recipe {recipe_name(recipe)}:
 
 
 def _counts(plan: Plan, made: Summary | None) -> str:
+    network = summary.last_part(plan.job.recipe.backbone)
     if made is None:
-        return f"Not finished: {plan.images:,} photographs are being dreamed with {plan.job.recipe.backbone}."
+        return f"Not finished: {plan.images:,} photographs are being dreamed with {network}."
     photographs = made.images + made.failures
-    text = (
-        f"{made.images:,} dreams of {photographs:,} photographs, made by raydream {__version__}\n"
-        f"with {plan.job.recipe.backbone}."
-    )
+    text = f"{made.images:,} dreams of {photographs:,} photographs, made by raydream {__version__}\nwith {network}."
     return f"{text} {made.failures:,} could not be dreamed: see failures.parquet." if made.failures else text
 
 

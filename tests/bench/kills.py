@@ -7,21 +7,25 @@ same command runs again. It takes some minutes.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import ray  # noqa: F401
-
-# isort: split
-import psutil  # part of Ray, which makes it importable
 
 KINDS = ("driver", "actor", "load", "write", "raylet", "gcs")
-TITLES = {"actor": "Dream", "load": "load", "write": "write", "raylet": "raylet/raylet", "gcs": "gcs_server"}
+TITLES = {
+    "actor": b"MapWorker(Map(Dream)",
+    "load": b"ray::Map(load)",
+    "write": b"ray::Map(write)",
+    "raylet": b"raylet/raylet",
+    "gcs": b"gcs_server",
+}
 IMAGES = 60
 
 
@@ -65,19 +69,23 @@ def prepare(work: Path) -> Path:
 def start(work: Path, recipe: Path, output: Path) -> subprocess.Popen[bytes]:
     """The job's process."""
     words = ["--input", str(work / "in"), "--output", str(output), "--recipe", str(recipe), "--shard-size", "1"]
-    return subprocess.Popen([sys.executable, "-m", "raydream.jobs.dream_dataset", *words, "--keep-source"])
+    command = [sys.executable, "-m", "raydream.jobs.dream_dataset", *words, "--keep-source"]
+    return subprocess.Popen(command, env={**os.environ, "RAY_TMPDIR": str(work)})
 
 
 def kill_one(job: subprocess.Popen[bytes], kind: str, output: Path, at: int) -> None:
-    """Kills a process of a kind when `at` shards are done; waits for the job, which may go on or end."""
-    wait_for_marks(job, output, at)
+    """Kills a process of a kind when `at` shards are done; waits for the job, which may go on or end.
+
+    A loading task is killed as soon as one runs, since the images are loaded ahead.
+    """
+    wait_for_marks(job, output, 0 if kind == "load" else at)
     victim = None
     while victim is None and job.poll() is None:
-        victim = find(job.pid, kind)
+        victim = find(job, kind, output.parent)
     if victim is None:
         print(f"{kind}: not found, the job has ended", flush=True)
         return
-    victim.kill()
+    os.kill(victim, signal.SIGKILL)
     done = marks(output)
     wait_for_marks(job, output, done + 2)  # a job that survives goes on
     alive = job.poll() is None
@@ -98,16 +106,15 @@ def wait_for_marks(job: subprocess.Popen[bytes], output: Path, number: int) -> N
         time.sleep(0.05)
 
 
-def find(driver: int, kind: str) -> psutil.Process | None:
-    """A process of the driver's cluster, by its title."""
-    try:
-        if kind == "driver":
-            return psutil.Process(driver)
-        for process in psutil.Process(driver).children(recursive=True):
-            if TITLES[kind] in " ".join(process.cmdline()[:1]):
-                return process
-    except psutil.Error:
-        return None
+def find(job: subprocess.Popen[bytes], kind: str, work: Path) -> int | None:
+    """The id of a process of the job's cluster, by its title; tasks run for a few hundredths of a second."""
+    if kind == "driver":
+        return job.pid
+    own = f"RAY_TMPDIR={work}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if TITLES[kind] in (folder / "cmdline").read_bytes() and own in (folder / "environ").read_bytes():
+                return int(folder.name)
     return None
 
 

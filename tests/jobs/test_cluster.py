@@ -185,8 +185,17 @@ def test_an_address_that_leads_nowhere_is_said(monkeypatch: pytest.MonkeyPatch, 
 # --- signals and deaths ---
 
 
-@pytest.mark.parametrize("delay", [0.5, 1.0, 2.0, 3.0, 6.0])
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+TERM, INT, SLOW = signal.SIGTERM, signal.SIGINT, pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("how", "delay"),
+    [
+        *[(TERM, 0.5), (INT, 2.0), (TERM, 6.0)],
+        *[pytest.param(TERM, delay, marks=SLOW) for delay in (1.0, 2.0, 3.0)],
+        *[pytest.param(INT, delay, marks=SLOW) for delay in (0.5, 1.0, 3.0, 6.0)],
+    ],
+)
 def test_interrupted_while_ray_starts_it_ends_at_once_and_leaves_nothing(
     environment: dict[str, str], how: signal.Signals, delay: float
 ) -> None:

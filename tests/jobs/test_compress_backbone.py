@@ -75,6 +75,7 @@ def test_one_worker_and_two_make_the_same(cluster: None, finished: Path, photogr
     assert (output / "tiny.npz").read_bytes() == (finished / "tiny.npz").read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_it_makes_the_same(
     finished: Path, photographs: Path, tiny_path: str, tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -150,6 +151,7 @@ def test_other_settings_are_refused_with_the_difference(
     assert "holds a run with crop 96, not 128: use the same" in refusal(wrong, capfd)
 
 
+@pytest.mark.slow
 def test_interrupted_it_says_so(photographs: Path, tiny_path: str, tmp_path: Path, environment: dict[str, str]) -> None:
     output = tmp_path / "out"
     job = command(tiny_path, photographs, output, "--actors", "1", "--dreams", "70")

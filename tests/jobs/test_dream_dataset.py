@@ -287,6 +287,7 @@ def assert_passed_over(output: Path, manifest: dict[str, Any], stage: str, said:
     assert not (output / "_raydream/lease.json").exists()
 
 
+@pytest.mark.slow
 def test_an_image_that_kills_its_writer_is_passed_over(
     cluster: None, tiny_recipe: Recipe, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
