@@ -39,11 +39,18 @@ class Retraining:
     patience: Annotated[
         int, typer.Option(min=0, metavar="N", help="End a phase after N epochs without improvement; 0 for never.")
     ] = 5
-    seed: Annotated[int, typer.Option(min=0)] = 0
-    head_epochs: Annotated[int, typer.Option(min=1, metavar="N", rich_help_panel=_HEAD)] = 40
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split, the order and the random changes.")] = 0
+    head_epochs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Maximum number of epochs.", rich_help_panel=_HEAD)
+    ] = 40
     head_rate: Annotated[float, typer.Option(min=1e-9, help="Adam's learning rate.", rich_help_panel=_HEAD)] = 1e-3
     head_decay: Annotated[float, typer.Option(min=0, help="Adam's weight decay.", rich_help_panel=_HEAD)] = 1e-2
-    epochs: Annotated[int, typer.Option(min=0, metavar="N", help="0 trains only the head.", rich_help_panel=_TUNE)] = 6
+    epochs: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Maximum number of epochs; 0 trains only the head.", rich_help_panel=_TUNE
+        ),
+    ] = 6
     rate: Annotated[
         float,
         typer.Option(min=1e-9, help="Learning rate of SGD (momentum 0.9); it falls to 0.", rich_help_panel=_TUNE),

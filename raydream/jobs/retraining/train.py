@@ -121,7 +121,8 @@ def _tune(plan: Plan, worker: loop.Worker) -> None:
             validation=_pictures(plan, "validation", worker.rank, worker.workers).all,
             classes=plan.found.classes,
         )
-    loop.run(tuner, data, loop.Schedule(name=TUNE, epochs=job.epochs, patience=job.patience), worker)
+    schedule = loop.Schedule(name=TUNE, epochs=job.epochs, patience=job.patience, from_start=True)
+    loop.run(tuner, data, schedule, worker)
 
 
 def _test(plan: Plan) -> None:

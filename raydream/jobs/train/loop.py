@@ -17,7 +17,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,6 +57,7 @@ class Schedule:
         patience: stop after this number of epochs without an improvement; 0 for never.
         measure: the validation metric that chooses the best epoch; higher is better.
         export: folder in the output for the results of the best epoch.
+        from_start: whether the state before the first epoch counts as an epoch: for learners that are already good.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Schedule:
     patience: int = 0
     measure: str = "accuracy"
     export: str = ""
+    from_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,21 +130,31 @@ def run(learner: Learner, data: Stream, schedule: Schedule, worker: Worker) -> N
     state = checkpoints.restored(variables, schedule.name)
     journal = None if worker.rank else Journal(worker.output, schedule.name, state.epochs)
     step = worker.traced(learner.step)
+    if schedule.from_start and state.best is None:
+        state = replace(state, best=_validated(learner, schedule, worker, "start")[schedule.measure])
+        _export(learner, schedule, worker)
     while state.epochs < schedule.epochs and not _stale(state, schedule):
         began = time.monotonic()
         metrics = _means(worker.summed(_epoch(step, data, state.epochs, schedule, worker)))
-        validated = _means(worker.summed(learner.evaluate()))
-        metrics = metrics | {f"validation {name}": value for name, value in validated.items()}
         _require_finite(metrics, schedule.name, f"epoch {state.epochs + 1}")
+        validated = _validated(learner, schedule, worker, f"epoch {state.epochs + 1}")
+        metrics = metrics | {f"validation {name}": value for name, value in validated.items()}
         state = state.after(validated[schedule.measure])
-        if state.best_epoch == state.epochs and not worker.rank:
-            _export(learner, worker.output, schedule.export)
+        if state.best_epoch == state.epochs:
+            _export(learner, schedule, worker)
         line = {"phase": schedule.name, "epoch": state.epochs, **metrics, "seconds": time.monotonic() - began}
         if journal:
             journal.write(line, learner.pictures())
         values = ", ".join(f"{name} {value:.4g}" for name, value in line.items() if isinstance(value, float))
         worker.tell("say", f"{schedule.name}, epoch {state.epochs}: {values}")
         checkpoints.report(variables, state, metrics)
+
+
+def _validated(learner: Learner, schedule: Schedule, worker: Worker, when: str) -> dict[str, float]:
+    """The means of the validation data of all workers."""
+    means = _means(worker.summed(learner.evaluate()))
+    _require_finite({f"validation {name}": value for name, value in means.items()}, schedule.name, when)
+    return means
 
 
 def _stale(state: checkpoints.State, schedule: Schedule) -> bool:
@@ -188,9 +200,12 @@ def _require_finite(metrics: Mapping[str, float], phase: str, when: str) -> None
             )
 
 
-def _export(learner: Learner, output: str, folder: str) -> None:
-    out = Folder(output)
+def _export(learner: Learner, schedule: Schedule, worker: Worker) -> None:
+    """Writes the results to the output; only the first worker does."""
+    if worker.rank:
+        return
+    out = Folder(worker.output)
     with tempfile.TemporaryDirectory() as place:
         learner.export(Path(place))
         for file in sorted(Path(place).iterdir()):
-            out.write(f"{folder}/{file.name}" if folder else file.name, file.read_bytes())
+            out.write(f"{schedule.export}/{file.name}" if schedule.export else file.name, file.read_bytes())
