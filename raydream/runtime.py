@@ -113,8 +113,18 @@ def has_fast_bfloat16() -> bool:
     return not _CPU_FLAGS.isdisjoint(flags)
 
 
-def suggest_bfloat16(gpu: bool) -> None:
-    """Prints on stderr that bfloat16 would be faster, if that is so; call it for recipes without a precision."""
-    if gpu or has_fast_bfloat16():
+def advise_precision(precision: str | None, gpu: bool) -> None:
+    """Prints on stderr if another precision would be much faster on this device.
+
+    Args:
+        precision: that of the recipe; None if the user has not chosen one.
+        gpu: whether a GPU computes.
+    """
+    fast = gpu or has_fast_bfloat16()
+    text = None
+    if precision is None and fast:
         text = "the network computes in float32; --set precision=bfloat16 would be about twice as fast on this device"
+    if precision == "bfloat16" and not fast:
+        text = "this CPU has no bfloat16 instructions: float32 would be about ten times as fast"
+    if text:
         print(text, file=sys.stderr, flush=True)

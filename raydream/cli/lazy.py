@@ -39,8 +39,8 @@ JOBS = {
     "retrain": Job(
         "raydream.jobs.retrain",
         "Retraining",
-        "Retrain a network on labelled images, for dreams of what they show. The same command continues where it "
-        "stopped.",
+        "Retrain a network on labelled images, so that it dreams of their subjects. "
+        "The same command continues where it stopped.",
         "photographs retrained --size 224",
         ("data", "output"),
     ),

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from raydream.errors import UsageError
+
 
 def layers(
     backbone: Annotated[
@@ -23,8 +25,10 @@ def layers(
     from raydream import assets, runtime
     from raydream.core.networks import backbones, classes
 
+    if weights and backbone.endswith((".keras", ".npz")):
+        raise UsageError(f"--weights: {backbone} contains its own weights: leave the option out")
     runtime.import_tensorflow()
-    table = Table("layer", "channels", "stride", "sees", title=Text(backbone))
+    table = Table("layer", "channels", "stride", "receptive field", title=Text(backbone))
     fetched = weights and assets.fetch(weights, "weights")
     file = assets.fetch(backbone, "backbone")
     for name, channels, field in backbones.describe(file, fetched):

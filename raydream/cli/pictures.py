@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 _PAINTED = (683, 512)  # pixels; most presets use the same short side
 
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, such as steps=30. Can be repeated."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the file that -o names.")]
 
 
@@ -30,7 +33,7 @@ def _complete_recipe(start: str) -> list[str]:
 def dream(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Photographs: paths or URLs.")],
     output: Annotated[
-        str, typer.Option("--output", "-o", help="A picture's name (.png, .jpg, .webp), or a folder.")
+        str, typer.Option("--output", "-o", help="Output: a file (.png, .jpg, .webp) or a folder.")
     ] = ".",
     recipe: Annotated[
         str, typer.Option("--recipe", "-r", help="A preset or a .yaml file.", autocompletion=_complete_recipe)
@@ -57,8 +60,7 @@ def dream(
     # A single photograph is read before the network is loaded, so that an error is shown at once.
     read = {images[0]: storage.read(images[0], what="image")} if len(images) == 1 else {}
     resolved, backbone = api.loaded(asked)
-    if asked.precision is None:
-        runtime.suggest_bfloat16(gpu=runtime.has_gpu())
+    runtime.advise_precision(asked.precision, gpu=runtime.has_gpu())
     failed = 0
     for source in images:
         try:

@@ -43,13 +43,13 @@ def run(job: Job) -> dict[str, Any]:
     from raydream.jobs.dreaming import prepare
     from raydream.jobs.dreaming.lease import Lease
 
-    suggest = job.recipe.precision is None and not job.dreamer
+    precision = "float32" if job.dreamer else job.recipe.precision
     job, found = prepare.prepare(job)
     with Lease(job.output) as lease:
-        return _make(prepare.with_batch_size(job), found, lease, suggest)
+        return _make(prepare.with_batch_size(job), found, lease, precision)
 
 
-def _make(job: Job, found: Input, lease: Lease, suggest: bool) -> dict[str, Any]:
+def _make(job: Job, found: Input, lease: Lease, precision: str | None) -> dict[str, Any]:
     """Makes the remaining shards, the card, the gallery and the manifest; logs how the run ended."""
     from raydream.data import layout, summary
     from raydream.data.planning import check_or_store_plan
@@ -70,7 +70,7 @@ def _make(job: Job, found: Input, lease: Lease, suggest: bool) -> dict[str, Any]
     status = "failed"
     try:
         if todo:
-            _dream(plan, todo, lease, suggest)
+            _dream(plan, todo, lease, precision)
         lease.check()
         manifest = finish.finish(out, plan, earlier + time.monotonic() - began)
         status = "done"
@@ -85,8 +85,8 @@ def _make(job: Job, found: Input, lease: Lease, suggest: bool) -> dict[str, Any]
     return manifest
 
 
-def _dream(plan: Plan, todo: Sequence[int], lease: Lease, suggest: bool) -> None:
-    """Runs the three stages on the remaining shards; may suggest another precision."""
+def _dream(plan: Plan, todo: Sequence[int], lease: Lease, precision: str | None) -> None:
+    """Runs the three stages on the remaining shards. `precision` is what the user asked for."""
     from raydream.data.storage import Folder
     from raydream.jobs import cluster
     from raydream.jobs.dreaming import pipeline
@@ -94,8 +94,7 @@ def _dream(plan: Plan, todo: Sequence[int], lease: Lease, suggest: bool) -> None
     progress = Progress(plan.count(Folder(plan.job.output), todo))
     try:
         with cluster.joined(progress.phase):
-            if suggest:
-                runtime.suggest_bfloat16(gpu=bool(cluster.devices(plan.job.gpus_per_actor).gpus))
+            runtime.advise_precision(precision, gpu=bool(cluster.devices(plan.job.gpus_per_actor).gpus))
             progress.phase("loading the network")
             with closing(pipeline.results(plan, todo, lease.token)) as results:
                 for result in results:

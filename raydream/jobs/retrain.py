@@ -133,7 +133,9 @@ def _say(text: str) -> None:
 
 
 def main(job: Callable[..., Retraining]) -> int:
-    """Retrain a network on labelled images, for dreams of what they show. The same command continues where it stopped.
+    """Retrain a network on labelled images, so that it dreams of their subjects.
+
+    The same command continues where it stopped.
 
     Exit status: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted (finished epochs are kept).
     """

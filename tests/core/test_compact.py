@@ -1,5 +1,6 @@
 """compact: a network in one small file, and the one that ships."""
 
+import hashlib
 from importlib import resources
 from pathlib import Path
 
@@ -97,6 +98,30 @@ def test_other_files_are_refused(tmp_path):
     assert "no compact weights for vgg16" in refusal(lambda: load_backbone("vgg16", ["block1_pool"], weights="compact"))
 
 
+@pytest.mark.parametrize(
+    "about",
+    [
+        "5",
+        '{"format": 1, "network": {"class_name": "ReLU", "module": "keras.layers", "config": {}}, "backbone": "a"}',
+        '{"format": 1, "network": "abc", "backbone": "a"}',
+        "[" * 100_000,
+    ],
+)
+def test_a_damaged_description_is_refused(tmp_path, about):
+    np.savez(tmp_path / "odd.npz", about=np.frombuffer(about.encode(), np.uint8))
+    assert "is not a compact network" in refusal(lambda: compact.load(str(tmp_path / "odd.npz")))
+
+
+@pytest.mark.parametrize("scales", [np.ones(1, np.float16), np.full(8, np.nan, np.float16)])
+def test_damaged_scales_are_refused(tmp_path, scales):
+    path = write(tiny_network(), tmp_path / "tiny.npz", "tiny", "high")
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file}
+    arrays["high_conv/scales"] = scales
+    np.savez(path, **arrays)
+    assert "is not a compact network" in refusal(lambda: compact.load(path))
+
+
 def test_code_in_a_file_is_not_run(tmp_path):
     ran = tmp_path / "ran"
     code = f"lambda t: (t, __import__('pathlib').Path({str(ran)!r}).touch())[0]"
@@ -110,7 +135,10 @@ def test_code_in_a_file_is_not_run(tmp_path):
 
 def test_what_ships_is_small_and_has_a_card():
     folder = resources.files("raydream") / "weights"
-    assert (folder / "inception_v3.npz").stat().st_size < 8_000_000
+    data = (folder / "inception_v3.npz").read_bytes()
+    assert len(data) < 8_000_000
+    digest = hashlib.sha256(data).hexdigest()
+    assert digest.startswith("b9b5d39735a30a11"), "another file: say so on its card and in the changelog"
     assert "python -m raydream.jobs.compress_backbone" in (folder / "inception_v3.md").read_text()
     assert [name for name, *_ in describe("inception_v3")] == [f"mixed{n}" for n in range(9)]
     assert "weights: imagenet has more" in refusal(lambda: load_backbone("inception_v3", ["mixed9"]))

@@ -15,6 +15,7 @@ from raydream.core.networks import compact
 from raydream.core.networks.backbones import load_backbone
 from raydream.core.networks.quantization import Moments
 from raydream.data import codec
+from raydream.errors import UsageError
 from raydream.jobs import compress_backbone
 from raydream.jobs.compress_backbone import run
 from raydream.jobs.compressing.job import Compression
@@ -172,3 +173,22 @@ def test_moments_survive_being_packed() -> None:
     assert set(again) == {"a", "b"}
     assert again["a"].count == 50
     np.testing.assert_allclose(again["a"].square, patches.T @ patches, rtol=1e-6)
+
+
+def test_damaged_statistics_are_named(finished: Path, tmp_path: Path) -> None:
+    from raydream.jobs.compressing.statistics import name, summed
+
+    (tmp_path / STATISTICS).mkdir(parents=True)
+    whole = (finished / name(0)).read_bytes()
+    for data in (b"", whole[: len(whole) // 2]):
+        (tmp_path / name(0)).write_bytes(data)
+        with pytest.raises(UsageError, match=r"00000\.npz is damaged: delete it, and the same command makes it again"):
+            summed(str(tmp_path), 1)
+
+
+@pytest.mark.parametrize("weights", ["compact", None])
+def test_a_compact_network_is_not_compressed_again(weights: str | None, finished: Path, photographs: Path) -> None:
+    backbone = "inception_v3" if weights else str(finished / "tiny.npz")
+    job = Compression(input=str(photographs), output="out", backbone=backbone, weights=weights)
+    with pytest.raises(UsageError, match="cannot be compressed again"):
+        run(job)

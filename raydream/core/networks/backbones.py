@@ -147,8 +147,8 @@ def check_objective(objective: Objective, channels: Mapping[str, int], name: str
 
 def _require_layer(layer: str, known: Iterable[str], name: str, weights: str | None) -> None:
     if layer not in known:
-        more = "; weights: imagenet has more" if weights == "compact" else ""
-        raise UsageError(f"backbone {name!r} has no layer {layer!r}: {nearest(layer, known)}{more}")
+        more = "weights: imagenet has more layers; " if weights == "compact" else ""
+        raise UsageError(f"backbone {name!r} has no layer {layer!r}: {more}{nearest(layer, known)}")
 
 
 def layer_names(model: KerasModel) -> list[str]:

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,15 +91,17 @@ def load(path: str, what: str = "weights") -> Compact:
             for layer in model.layers:
                 if layer.weights:
                     layer.set_weights(_weights(file, layer))
-    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, UsageError):
-            raise
+            return Compact(model, about.pop("backbone"), about)
+    except UsageError:
+        raise
+    except Exception as error:  # damaged bytes make NumPy, zipfile and Keras raise nearly anything
         raise UsageError(f"{what} file {path} is not a compact network, or is incomplete") from error
-    return Compact(model, about.pop("backbone"), about)
 
 
 def _weights(file: Mapping[str, Any], layer: Layer) -> list[Weight]:
     if f"{layer.name}/codes" not in file:
         return [file[f"{layer.name}/{i}"] for i in range(len(layer.weights))]
     codes, scales, bias = (file[f"{layer.name}/{part}"] for part in ("codes", "scales", "bias"))
+    if scales.shape != bias.shape or not np.isfinite(scales).all():
+        raise ValueError(f"the scales of {layer.name} are damaged")
     return [codes.astype(np.float32) * scales.astype(np.float32), bias]

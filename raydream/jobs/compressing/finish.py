@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from raydream.core.networks.quantization import Moments
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, nearest
+from raydream.jobs.cluster import say
 from raydream.jobs.compressing.job import Compression
 from raydream.jobs.compressing.original import STEPS, Original
 from raydream.pages import cards
@@ -29,6 +30,7 @@ def finish(
     from raydream.core.networks import compact, compression
 
     job, network = original.job, original.network
+    say("quantizing")
     parts = compression.quantized(network, moments, job.bits)
     stem = PurePosixPath(job.backbone).stem
     last = network.layers[-1].name
@@ -36,6 +38,7 @@ def finish(
     compressed = compression.restored(network, parts)
     figures: dict[str, Any] = {"bytes": len(data)}
     rows = []
+    say("measuring")
     for name, images in held_out(original, found).items():
         errors, cosines = compression.compare(network, compressed, objectives, images)
         figures[name] = {"error": errors, "cosine": cosines}

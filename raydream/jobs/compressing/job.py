@@ -24,19 +24,19 @@ class Compression:
     through: Annotated[
         str | None, typer.Option(metavar="LAYER", help="The last layer to keep. Default: the network's last.")
     ] = None
-    bits: Annotated[int, typer.Option(min=2, max=8, help="Bits per weight. You can change it later.")] = 6
+    bits: Annotated[int, typer.Option(min=2, max=8, help="Bits per weight. Another run can use another number.")] = 6
     photographs: Annotated[
         int, typer.Option(min=1, metavar="N", help="Photographs for the statistics.", rich_help_panel=_STATISTICS)
     ] = 300
     dreams: Annotated[
-        int, typer.Option(min=0, metavar="N", help="How many of these to dream, too.", rich_help_panel=_STATISTICS)
+        int, typer.Option(min=0, metavar="N", help="How many of these are also dreamed.", rich_help_panel=_STATISTICS)
     ] = 40
     crop: Annotated[
         int,
         typer.Option(min=96, metavar="PIXELS", help="Side of the square crops.", rich_help_panel=_STATISTICS),
     ] = 224
     held_out: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Other photographs for the figures.", rich_help_panel=_STATISTICS)
+        int, typer.Option(min=1, metavar="N", help="Held-out photographs to measure with.", rich_help_panel=_STATISTICS)
     ] = 60
     objectives: Annotated[
         tuple[str, ...],
@@ -47,7 +47,7 @@ class Compression:
             rich_help_panel=_STATISTICS,
         ),
     ] = ()
-    seed: Annotated[int, typer.Option(min=0, rich_help_panel=_STATISTICS)] = 0
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the crops and dreams.", rich_help_panel=_STATISTICS)] = 0
     actors: Annotated[
         int | None,
         typer.Option(

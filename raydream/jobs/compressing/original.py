@@ -24,6 +24,8 @@ def prepare(job: Compression) -> Compression:
 
     runtime.driver()
     weights = job.weights or ("imagenet" if job.backbone in loading.ARCHITECTURES else None)
+    if job.backbone.endswith(".npz") or weights == "compact" or (weights or "").endswith(".npz"):
+        raise UsageError("a compact network cannot be compressed again: use the weights that it was made from")
     if job.weights and job.backbone.endswith((".keras", ".npz")):
         raise UsageError(f"--weights: {job.backbone} contains its own weights: leave the option out")
     weights = assets.named_weights(job.backbone, weights)
@@ -36,7 +38,7 @@ def prepare(job: Compression) -> Compression:
         backbone=storage.absolute_if_file(job.backbone),
         weights=weights,
     )
-    storage.check_apart(job.input, job.output)
+    storage.check_apart(job.input, job.output, "the next run would read its own output")
     return job
 
 

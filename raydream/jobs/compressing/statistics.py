@@ -16,7 +16,7 @@ from raydream.cli.progress import Progress
 from raydream.core.networks.quantization import Moments
 from raydream.data import codec
 from raydream.data.storage import Folder
-from raydream.errors import WorkError
+from raydream.errors import UsageError, WorkError
 from raydream.jobs import cluster
 from raydream.jobs.compressing.job import Compression
 from raydream.jobs.compressing.original import Original
@@ -151,9 +151,19 @@ def unpacked(data: bytes) -> dict[str, Moments]:
 
 
 def summed(output: str, shards: int) -> dict[str, Moments]:
-    """The sum of the moments of all shards, added in the order of the shards."""
+    """The sum of the moments of all shards, added in the order of the shards.
+
+    Raises:
+        UsageError: the file of a shard is damaged.
+    """
     moments: dict[str, Moments] = {}
     for n in range(shards):
-        for layer, part in unpacked(Folder(output).read(name(n))).items():
+        try:
+            found = unpacked(Folder(output).read(name(n)))
+        except Exception as error:  # damaged bytes make NumPy and zipfile raise nearly anything
+            raise UsageError(
+                f"{Folder(output).place(name(n))} is damaged: delete it, and the same command makes it again"
+            ) from error
+        for layer, part in found.items():
             moments[layer] = moments[layer] + part if layer in moments else part
     return moments

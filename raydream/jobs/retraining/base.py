@@ -39,7 +39,8 @@ def prepare(job: Retraining) -> Retraining:
         backbone=storage.absolute_if_file(job.backbone),
         weights=weights,
     )
-    storage.check_apart(storage.split(job.data)[0] if _is_table(job.data) else job.data, job.output)
+    folder = storage.split(job.data)[0] if _is_table(job.data) else job.data
+    storage.check_apart(folder, job.output, "the next run would read its own output")
     base = Base(job)
     if base.architecture in ("vgg16", "vgg19"):
         raise UsageError(f"{job.backbone} cannot be retrained yet: its images are in another range than [-1, 1]")

@@ -21,7 +21,7 @@ from raydream.cli.progress import Progress
 from raydream.data import codec
 from raydream.data.labelled import Labelled
 from raydream.data.storage import Folder
-from raydream.errors import WorkError
+from raydream.errors import UsageError, WorkError
 from raydream.jobs import cluster
 from raydream.jobs.dreaming import attempts
 from raydream.jobs.dreaming.attempts import SHARD_DEATHS, Attempt, Work, of_workers
@@ -134,8 +134,13 @@ def examined(job: Retraining, found: Labelled) -> Examined:
     """Reads what `examine` has written."""
     shards = -(-len(found.names) // _SHARD)
     parts = []
-    for data in Folder(job.output).read_all([_name(n) for n in range(shards)]):
-        with np.load(io.BytesIO(data)) as file:
-            parts.append({key: file[key] for key in file})
+    for n, data in enumerate(Folder(job.output).read_all([_name(n) for n in range(shards)])):
+        try:
+            with np.load(io.BytesIO(data)) as file:
+                parts.append({key: file[key] for key in file})
+        except Exception as error:  # damaged bytes make NumPy and zipfile raise nearly anything
+            raise UsageError(
+                f"{Folder(job.output).place(_name(n))} is damaged: delete it, and the same command makes it again"
+            ) from error
     digests, errors = ([str(text) for part in parts for text in part[key]] for key in ("digest", "error"))
     return Examined(tuple(digests), tuple(errors), np.concatenate([part["features"] for part in parts]))

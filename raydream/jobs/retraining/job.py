@@ -21,9 +21,7 @@ class Retraining:
     backbone: Annotated[
         str, typer.Option(help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file.")
     ] = "inception_v3"
-    weights: Annotated[
-        str | None, typer.Option(help="compact, imagenet, or a weights file. Default: as in recipes.")
-    ] = None
+    weights: Annotated[str | None, typer.Option(help="compact, imagenet, or a weights file. Default: compact.")] = None
     through: Annotated[
         str | None, typer.Option(metavar="LAYER", help="The last layer to keep. Default: the network's last.")
     ] = None
@@ -33,7 +31,7 @@ class Retraining:
         typer.Option(metavar="A,B,C", help="Shares of training, validation and test.", show_default=False),
     ] = (0.8, 0.1, 0.1)
     size: Annotated[int, typer.Option(min=75, metavar="PIXELS", help="Side of the images.")] = 224
-    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Images of a step, over all workers.")] = 32
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Images per step, over all workers.")] = 32
     dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Dropout before the head.")] = 0.2
     smoothing: Annotated[float, typer.Option(min=0, max=0.9, help="Label smoothing.")] = 0.1
     patience: Annotated[
@@ -59,7 +57,7 @@ class Retraining:
         str | None,
         typer.Option(
             metavar="LAYER",
-            help="The first layer to train. Default: from half of the network's named layers on.",
+            help="The first layer to train. Default: the upper half of the layers.",
             rich_help_panel=_TUNE,
         ),
     ] = None

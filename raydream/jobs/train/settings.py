@@ -26,7 +26,10 @@ def check_or_store(output: str, settings: Mapping[str, Any]) -> None:
     if not folder.exists(_SETTINGS):
         folder.write(_SETTINGS, data)
         return
-    before = json.loads(folder.read(_SETTINGS))
+    try:
+        before = json.loads(folder.read(_SETTINGS))
+    except ValueError as error:
+        raise UsageError(f"{folder.place(_SETTINGS)} is damaged: use another output") from error
     for key, value in json.loads(data).items():
         if before.get(key) != value:
             raise UsageError(
