@@ -57,13 +57,26 @@ def run(job: Retraining) -> dict[str, Any]:
         KeyboardInterrupt: on SIGINT or SIGTERM; finished epochs are kept.
     """
     from raydream.data.labelled import list_labelled
+    from raydream.data.unpacking import packed_files
     from raydream.jobs.dreaming.lease import Lease
     from raydream.jobs.retraining.base import prepare
 
     job = prepare(job)
-    found = list_labelled(job.data, job.label_column)
+    packed = packed_files(job.data)
+    found = None if packed else list_labelled(job.data, job.label_column)
     with Lease(job.output) as lease:
-        return _make(job, found, lease)
+        return _make(job, found or _unpacked(job), lease)
+
+
+def _unpacked(job: Retraining) -> Labelled:
+    """The images of a data set, which are first written into the output as single files."""
+    from raydream.data.labelled import list_labelled
+    from raydream.data.unpacking import unpack
+
+    folder = f"{job.output.rstrip('/')}/_raydream/images"
+    _say(f"unpacking the images of {job.data}")
+    unpack(job.data, folder, (job.image_column, job.label_column))
+    return list_labelled(folder)
 
 
 def _make(job: Retraining, found: Labelled, lease: Lease) -> dict[str, Any]:

@@ -16,7 +16,9 @@ _WORKERS = "Workers"
 class Retraining:
     """The settings of the retraining job. The help texts of the options explain the fields."""
 
-    data: Annotated[str, typer.Option(help="Folder of class folders, or a CSV, TSV or Parquet table: a path or URL.")]
+    data: Annotated[
+        str, typer.Option(help="Folder of class folders, a table (CSV, TSV, Parquet), or a data set: a path or URL.")
+    ]
     output: Annotated[str, typer.Option(help="Folder for the networks and their figures: a path or URL.")]
     backbone: Annotated[
         str, typer.Option(help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file.")
@@ -26,6 +28,9 @@ class Retraining:
         str | None, typer.Option(metavar="LAYER", help="The last layer to keep. Default: the network's last.")
     ] = None
     label_column: Annotated[str, typer.Option(metavar="NAME", help="Column of a table with the classes.")] = "label"
+    image_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of a data set with the images. Default: the first one.")
+    ] = None
     shares: Annotated[
         tuple[float, float, float],
         typer.Option(metavar="A,B,C", help="Shares of training, validation and test.", show_default=False),

@@ -1,0 +1,90 @@
+"""Unpacks the images inside Parquet files into class folders, for training.
+
+Data sets of raydream, and those of Hugging Face's `datasets`, hold their images as a column of bytes. Training reads
+its images in another order in each epoch, so they are first written as single files: OUT/CLASS/FILE-ROW.png.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raydream.data import codec
+from raydream.data.names import check_folder_name
+from raydream.data.ranges import RangedFile
+from raydream.data.storage import Folder
+from raydream.errors import UsageError, nearest
+
+_THREADS = 8  # they wait for the disk or the network
+
+
+def packed_files(source: str) -> list[str]:
+    """The Parquet files of a folder, if it holds a data set with images inside: below the folder, sorted; else none."""
+    names = Folder(source).files()
+    found = sorted(name for name in names if name.endswith(".parquet") and name.startswith("data/"))
+    return [name for name in found if any(map(_is_image, pq.read_schema(RangedFile(Folder(source), name))))]
+
+
+def _is_image(field: pa.Field) -> bool:
+    kind = field.type
+    inside = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    return bool(inside or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def unpack(source: str, output: str, columns: tuple[str | None, str]) -> None:
+    """Writes the images of a data set into class folders; those that are already there are left alone.
+
+    Args:
+        source: folder of the data set.
+        output: folder for the class folders.
+        columns: columns of the images (None for the first one) and of the classes.
+
+    Raises:
+        UsageError: a column is missing, or a label is no class.
+    """
+    out, done = Folder(output), {*Folder(output).files()}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for name in packed_files(source):
+            file = pq.ParquetFile(RangedFile(Folder(source), name))
+            column, label = _columns(f"{source.rstrip('/')}/{name}", file.schema_arrow, *columns)
+            for rows in _groups(file, [column, label]):
+                images = list(_images(PurePosixPath(name).stem, rows, column, label))
+                list(pool.map(lambda image: out.write(*image), [i for i in images if i[0] not in done]))
+
+
+def _columns(place: str, schema: pa.Schema, image_column: str | None, label_column: str) -> tuple[str, str]:
+    """The columns of the images and of the classes; raises a `UsageError` if one is missing."""
+    images = [field.name for field in schema if _is_image(field)]
+    if label_column not in schema.names:
+        raise UsageError(f"{place} has no column {label_column!r}: {nearest(label_column, schema.names)}")
+    if image_column is not None and image_column not in images:
+        raise UsageError(f"{place} has no images in a column {image_column!r}: {nearest(image_column, images)}")
+    return image_column or images[0], label_column
+
+
+def _groups(file: pq.ParquetFile, columns: list[str]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    first = 0
+    for group in range(file.num_row_groups):
+        rows = file.read_row_group(group, columns=columns).to_pylist()
+        yield list(enumerate(rows, start=first))
+        first += len(rows)
+
+
+def _images(stem: str, rows: list[tuple[int, dict[str, Any]]], column: str, label: str) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of each image; one that is no image keeps the ending `.png`, and the training lists it."""
+    for number, row in rows:
+        name = row[label]
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise UsageError(f"{label} of row {number} of {stem} is {name!r}: it must be a class, as text or a number")
+        check_folder_name(str(name), f"{label} of row {number} of {stem}")
+        data = row[column]["bytes"] if isinstance(row[column], dict) else row[column]
+        try:
+            ending = codec.ending(data or b"")
+        except ValueError:
+            ending = ".png"
+        yield f"{name}/{stem}-{number:06d}{ending}", data or b""

@@ -1,0 +1,79 @@
+"""unpacking: the images of a data set as single files in class folders."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from raydream.data import codec
+from raydream.data.labelled import list_labelled
+from raydream.data.unpacking import packed_files, unpack
+from raydream.errors import UsageError
+
+
+def picture(level: float) -> bytes:
+    return codec.encode(np.full((8, 9, 3), level, np.float32))
+
+
+def dataset(folder: Path, labels: list[object], name: str = "00000") -> list[bytes]:
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    images = [picture(n / 10) for n in range(len(labels))]
+    table = pa.table(
+        {
+            "label": labels,
+            "dream": [{"bytes": data, "path": f"{n}.png"} for n, data in enumerate(images)],
+            "source": [{"bytes": picture(-0.5), "path": f"{n}.png"} for n in range(len(images))],
+        }
+    )
+    pq.write_table(table, folder / f"data/{name}.parquet", row_group_size=2)
+    return images
+
+
+def test_each_image_becomes_a_file_of_its_class(tmp_path: Path) -> None:
+    images = dataset(tmp_path / "in", ["cat", "dog", "cat", "dog", "cat", "dog"])
+    assert packed_files(str(tmp_path / "in")) == ["data/00000.parquet"]
+    unpack(str(tmp_path / "in"), str(tmp_path / "out"), (None, "label"))
+    assert (tmp_path / "out/cat/00000-000004.png").read_bytes() == images[4]
+    found = list_labelled(str(tmp_path / "out"))
+    assert found.classes == ("cat", "dog")
+    assert len(found.names) == 6
+    unpack(str(tmp_path / "in"), str(tmp_path / "sources"), ("source", "label"))
+    assert (tmp_path / "sources/dog/00000-000001.png").read_bytes() == picture(-0.5)
+
+
+def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
+    dataset(tmp_path / "in", [1, 2, 1])
+    for _ in range(2):
+        unpack(str(tmp_path / "in"), str(tmp_path / "out"), (None, "label"))
+        file = tmp_path / "out/1/00000-000000.png"
+        before = file.stat().st_mtime_ns
+    assert file.stat().st_mtime_ns == before
+
+
+def test_folders_of_images_are_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.png").write_bytes(picture(0))
+    pq.write_table(pa.table({"label": ["a"], "path": ["a.png"]}), tmp_path / "data/paths.parquet")
+    assert packed_files(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "columns", "said"),
+    [
+        (["a", None], (None, "label"), "label of row 1 of 00000 is None: it must be a class"),
+        ([0.5, 1.5], (None, "label"), "is 0.5: it must be a class"),
+        (["a", "../b"], (None, "label"), "cannot be a class"),
+        (["a", "b"], (None, "labels"), "has no column 'labels': did you mean 'label'"),
+        (["a", "b"], ("sauce", "label"), "has no images in a column 'sauce': did you mean 'source'"),
+    ],
+)
+def test_wrong_columns_are_one_line(
+    tmp_path: Path, labels: list[object], columns: tuple[str | None, str], said: str
+) -> None:
+    dataset(tmp_path / "in", labels)
+    with pytest.raises(UsageError) as error:
+        unpack(str(tmp_path / "in"), str(tmp_path / "out"), columns)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
