@@ -17,7 +17,7 @@ class Retraining:
     """The settings of the retraining job. The help texts of the options explain the fields."""
 
     data: Annotated[
-        str, typer.Option(help="Folder of class folders, a table (CSV, TSV, Parquet), or a data set: a path or URL.")
+        str, typer.Option(help="Folder of class folders, table (CSV, TSV, Parquet) or data set: a path or URL.")
     ]
     output: Annotated[str, typer.Option(help="Folder for the networks and their figures: a path or URL.")]
     backbone: Annotated[
