@@ -44,7 +44,8 @@ def test_each_entry_point_takes_its_file(file: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(job, "run", run)
     with contextlib.suppress(KeyboardInterrupt):
-        job.app(["--config", str(file), "--input", "here", "--output", "there"], standalone_mode=False)
+        source = "--data" if file.stem == "retrain" else "--input"
+        job.app(["--config", str(file), source, "here", "--output", "there"], standalone_mode=False)
     for key, value in yaml.safe_load(file.read_text()).items():
         if key not in ("recipe", "set", "actors"):  # which become other things
             found = getattr(asked[0], key)

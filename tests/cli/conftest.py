@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 
 from raydream.cli.app import app, commands
-from raydream.data import codec
+from raydream.data import codec, retries
 from raydream.data.storage import Folder
 from raydream.recipe import Recipe
 from tests.conftest import random_images
 
 Cli = Callable[..., tuple[int, str, str]]
 NOT_UTF8 = os.fsdecode(b"caf\xe9.png")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failed connections are tried again at once."""
+    monkeypatch.setattr(retries, "_DELAYS", (0.0, 0.0))
 
 
 @pytest.fixture

@@ -204,7 +204,10 @@ def test_exact_tiling_of_a_rolled_batch(tiny64):
 
 @pytest.mark.parametrize(
     ("dtype", "height", "width"),
-    [("float32", 420, 331), ("float64", 107, 901)],  # so long that no window is the whole image
+    [
+        ("float32", 420, 331),
+        pytest.param("float64", 107, 901, marks=pytest.mark.slow),
+    ],  # so long that no window is the whole image
 )
 def test_exact_tiling_of_inception(dtype, height, width):
     backbone = load_backbone("inception_v3", ["mixed3", "mixed5"], dtype=dtype)

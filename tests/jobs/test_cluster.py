@@ -76,7 +76,13 @@ def python(code: str, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("token", [{}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}], ids=["none", "wrong"])
+@pytest.mark.parametrize(
+    "token",
+    [
+        pytest.param({}, id="none", marks=pytest.mark.slow),
+        pytest.param({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, id="wrong"),
+    ],
+)
 def test_a_local_cluster_refuses_who_does_not_know_its_token(
     cluster: None, token: dict[str, str], tmp_path: Path
 ) -> None:
@@ -208,7 +214,10 @@ def test_interrupted_while_ray_starts_it_ends_at_once_and_leaves_nothing(
     wait_for(lambda: not left(environment), 3.0 - (time.monotonic() - began))
 
 
-@pytest.mark.parametrize(("title", "name"), [("gcs_server", "head process (GCS)"), ("raylet/raylet", "raylet")])
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [("gcs_server", "head process (GCS)"), pytest.param("raylet/raylet", "raylet", marks=pytest.mark.slow)],
+)
 def test_a_head_that_dies_ends_the_job_with_a_line_that_says_so(
     environment: dict[str, str], title: str, name: str
 ) -> None:

@@ -92,6 +92,7 @@ def test_a_folder_becomes_a_data_set(finished: Path, photographs: Path, tiny_rec
         assert Recipe.parse(inside["recipe"]).digest == row.recipe == inside["recipe_digest"]
 
 
+@pytest.mark.slow
 def test_a_class_is_an_objective_for_all_workers(
     cluster: None, tiny_recipe: Recipe, classifier: str, photographs: Path, tmp_path: Path
 ) -> None:
@@ -162,7 +163,7 @@ def test_shards_and_actors_do_not_change_a_byte(
     assert pixels_of(tmp_path / "out") == pixels_of(finished)
 
 
-@pytest.mark.parametrize("format", ["webdataset", "files"])
+@pytest.mark.parametrize("format", ["webdataset", pytest.param("files", marks=pytest.mark.slow)])
 def test_other_formats_hold_the_same_dreams(
     finished: Path, tiny_recipe: Recipe, photographs: Path, tmp_path: Path, format: str
 ) -> None:
@@ -345,16 +346,9 @@ def marks_in(output: Path) -> int:
 
 
 def test_refuse_a_second_driver_and_kill_the_first_and_an_actor_and_nothing_is_lost(
-    slow_recipe: Path, photographs: Path, tmp_path: Path, environment: dict[str, str]
+    cluster: None, slow_recipe: Path, photographs: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    whole = subprocess.run(
-        command(slow_recipe, photographs, tmp_path / "whole"),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert whole.returncode == 0, whole.stderr
+    run(Job(input=str(photographs), output=str(tmp_path / "whole"), recipe=Recipe.load(str(slow_recipe))))
     output = tmp_path / "out"
     killed = subprocess.Popen(command(slow_recipe, photographs, output), env=environment, stderr=subprocess.DEVNULL)
     wait_for(lambda: marks_in(output) >= 1)
@@ -385,7 +379,8 @@ def test_refuse_a_second_driver_and_kill_the_first_and_an_actor_and_nothing_is_l
         assert (output / "data" / name).read_bytes() == (tmp_path / "whole/data" / name).read_bytes()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_keeps_what_was_done(
     slow_recipe: Path, photographs: Path, tmp_path: Path, environment: dict[str, str], how: signal.Signals
 ) -> None:

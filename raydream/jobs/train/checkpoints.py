@@ -19,6 +19,9 @@ _FILE = "state.npz"
 _STATE = "loop"
 
 
+Quality = tuple[float, ...]  # higher is better; if the first numbers are equal, the next ones decide
+
+
 @dataclass(frozen=True, kw_only=True)
 class State:
     """The state of the loop.
@@ -26,20 +29,26 @@ class State:
     Attributes:
         phase: name of the schedule.
         epochs: number of finished epochs.
-        best: the best measure so far; None before the first epoch.
-        best_epoch: the epoch, from 1, of the best measure; 0 for none.
+        best: the best quality so far; None before the first epoch.
+        best_epoch: the epoch, from 1, of the best quality; 0 for none.
     """
 
     phase: str
     epochs: int = 0
-    best: float | None = None
+    best: Quality | None = None
     best_epoch: int = 0
 
-    def after(self, measure: float) -> State:
-        """The state after one more epoch with this measure, of which higher is better."""
+    @classmethod
+    def parse(cls, data: bytes) -> State:
+        """Reads the JSON of a checkpoint."""
+        values = json.loads(data)
+        return cls(**{**values, "best": values["best"] and tuple(values["best"])})
+
+    def after(self, quality: Quality) -> State:
+        """The state after one more epoch of this quality."""
         state = replace(self, epochs=self.epochs + 1)
-        if self.best is None or measure > self.best:
-            state = replace(state, best=measure, best_epoch=state.epochs)
+        if self.best is None or quality > self.best:
+            state = replace(state, best=quality, best_epoch=state.epochs)
         return state
 
 
@@ -53,7 +62,7 @@ def restored(variables: Mapping[str, Variable], phase: str) -> State:
     if checkpoint is None:
         return State(phase=phase)
     with checkpoint.as_directory() as folder, np.load(Path(folder) / _FILE) as saved:
-        state = State(**json.loads(saved[_STATE].tobytes()))
+        state = State.parse(saved[_STATE].tobytes())
         if state.phase != phase:
             return State(phase=phase)
         for name, variable in variables.items():

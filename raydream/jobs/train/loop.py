@@ -55,7 +55,8 @@ class Schedule:
         name: name of the phase.
         epochs: maximum number of epochs.
         patience: stop after this number of epochs without an improvement; 0 for never.
-        measure: the validation metric that chooses the best epoch; higher is better.
+        measure: the validation metric that chooses the best epoch; higher is better. Of equal epochs, the one with the
+            lower validation loss is better, if there is a loss.
         export: folder in the output for the results of the best epoch.
         from_start: whether the state before the first epoch counts as an epoch: for learners that are already good.
     """
@@ -131,7 +132,7 @@ def run(learner: Learner, data: Stream, schedule: Schedule, worker: Worker) -> N
     journal = None if worker.rank else Journal(worker.output, schedule.name, state.epochs)
     step = worker.traced(learner.step)
     if schedule.from_start and state.best is None:
-        state = replace(state, best=_validated(learner, schedule, worker, "start")[schedule.measure])
+        state = replace(state, best=_quality(_validated(learner, schedule, worker, "start"), schedule))
         _export(learner, schedule, worker)
     while state.epochs < schedule.epochs and not _stale(state, schedule):
         began = time.monotonic()
@@ -139,7 +140,7 @@ def run(learner: Learner, data: Stream, schedule: Schedule, worker: Worker) -> N
         _require_finite(metrics, schedule.name, f"epoch {state.epochs + 1}")
         validated = _validated(learner, schedule, worker, f"epoch {state.epochs + 1}")
         metrics = metrics | {f"validation {name}": value for name, value in validated.items()}
-        state = state.after(validated[schedule.measure])
+        state = state.after(_quality(validated, schedule))
         if state.best_epoch == state.epochs:
             _export(learner, schedule, worker)
         line = {"phase": schedule.name, "epoch": state.epochs, **metrics, "seconds": time.monotonic() - began}
@@ -155,6 +156,10 @@ def _validated(learner: Learner, schedule: Schedule, worker: Worker, when: str) 
     means = _means(worker.summed(learner.evaluate()))
     _require_finite({f"validation {name}": value for name, value in means.items()}, schedule.name, when)
     return means
+
+
+def _quality(validated: Mapping[str, float], schedule: Schedule) -> checkpoints.Quality:
+    return validated[schedule.measure], -validated.get("loss", 0.0)
 
 
 def _stale(state: checkpoints.State, schedule: Schedule) -> bool:
