@@ -21,7 +21,7 @@ from tests.common import RAY, wait_for
 from tests.conftest import outputs
 
 pytestmark = RAY
-SMALL = {"size": 75, "batch_size": 8, "head_epochs": 6, "epochs": 2, "rate": 0.05, "head_rate": 0.02, "dreams": 0}
+SMALL = {"size": 75, "batch_size": 8, "head_epochs": 6, "epochs": 2, "rate": 0.01, "head_rate": 0.02, "dreams": 0}
 CLASSES = ("blue", "green", "red")
 
 
