@@ -189,6 +189,8 @@ def test_the_status_is_what_the_command_returns(returned: Any, status: int, caps
         (typer.BadParameter("not so"), 2, "tool: Invalid value: not so\n"),
         (KeyboardInterrupt(), 130, ""),
         (typer.Abort(), 130, "tool: interrupted\n"),
+        (EOFError(), 1, "\ntool: a file ends too early\n"),
+        (UsageError("\x1b[31mred\x07.jpg"), 2, "tool: \\x1b[31mred\\x07.jpg\n"),
         (typer.Exit(3), 3, ""),
     ],
 )

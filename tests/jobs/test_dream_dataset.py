@@ -412,6 +412,9 @@ def test_interrupted_it_keeps_what_was_done(
         (["--output", "{photographs}/cat/out"], "lies in the input"),
         (["--config", "/no/such.yaml"], "does not exist"),
         (["--batch-size", "0"], "--batch-size"),
+        (["--input", "memory://photographs"], "is in the memory of one process"),
+        (["--input", ""], "input is empty: it must be a path or URL"),
+        (["--gpus-per-actor", "inf"], "gpus_per_actor must be a number of GPUs, not inf"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(
