@@ -85,8 +85,12 @@ def find_labelled(source: str, label_column: str = "label") -> Labelled:
     Raises:
         UsageError: there are no images, an image is in no class folder, or the table lacks a column.
     """
-    ending = PurePosixPath(source).suffix.lower()
-    return _from_table(source, label_column) if ending in _TABLES else _from_folders(source)
+    return _from_table(source, label_column) if is_table(source) else _from_folders(source)
+
+
+def is_table(source: str) -> bool:
+    """Whether a path or URL is a table by its ending."""
+    return PurePosixPath(source).suffix.lower() in _TABLES
 
 
 def _from_folders(source: str) -> Labelled:
@@ -121,13 +125,19 @@ def _empty_folders(folder: Folder, depth: int) -> set[str]:
 def _from_table(source: str, label_column: str) -> Labelled:
     folder, file = folder_of(source)
     table = _rows(source, Folder(folder).read(file) if Folder(folder).exists(file) else None)
-    columns = list(table[0]) if table else []
+    columns = [name for name in table[0] if isinstance(name, str)] if table else []
     if label_column not in columns:
         raise UsageError(f"{source} has no column {label_column!r}: {nearest(label_column, columns)}")
     path_column = next((name for name in _PATH_COLUMNS if name in columns and name != label_column), None)
     if path_column is None:
         raise UsageError(f"{source} has no column with the paths of images: name it {' or '.join(_PATH_COLUMNS)}")
-    names = [str(row[path_column]) for row in table]
+    names = [row[path_column] for row in table]
+    for row, name in enumerate(names, start=1):
+        if not isinstance(name, str) or not name:
+            raise UsageError(
+                f"{source}: {path_column} of row {row} is no path: for images inside Parquet files, give the folder of "
+                "the data set"
+            )
     labels = [row[label_column] for row in table]
     for row, label in enumerate(labels, start=1):
         if not isinstance(label, str | int) or isinstance(label, bool) or label == "":
@@ -138,7 +148,7 @@ def _from_table(source: str, label_column: str) -> Labelled:
     if twice:
         raise UsageError(f"{source} names {twice[0]} in {Counter(names)[twice[0]]} rows: each image has one class")
     order = sorted(range(len(names)), key=names.__getitem__)
-    return _numbered(folder, [names[n] for n in order], [str(labels[n]) for n in order], [])
+    return _numbered(folder, [names[n] for n in order], [printable(str(labels[n])) for n in order], [])
 
 
 def _rows(source: str, data: bytes | None) -> list[dict[str, Any]]:
@@ -206,6 +216,7 @@ def split(found: Labelled, digests: Mapping[str, str], shares: tuple[float, floa
         UsageError: a class has too few different images.
     """
     if found.given:
+        check(found.folder, found)  # some images may have been left out since the first check
         return list(found.given)
     groups: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for n, (name, label) in enumerate(zip(found.names, found.labels, strict=True)):

@@ -8,26 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raydream.data import codec
+from raydream.data.labelled import is_table
 from raydream.data.names import check_folder_name
 from raydream.data.ranges import RangedFile
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, nearest
 
 _THREADS = 8  # they wait for the disk or the network
+_TOGETHER = 64  # images in memory
 
 
 def packed_files(source: str) -> list[str]:
     """The Parquet files of a folder, if it holds a data set with images inside: below the folder, sorted; else none."""
+    if is_table(source):
+        return []
     names = Folder(source).files()
     found = sorted(name for name in names if name.endswith(".parquet") and name.startswith("data/"))
-    return [name for name in found if any(map(_is_image, pq.read_schema(RangedFile(Folder(source), name))))]
+    return [name for name in found if any(map(_is_image, _opened(source, name).schema_arrow))]
+
+
+def _opened(source: str, name: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(RangedFile(Folder(source), name))
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"{source.rstrip('/')}/{name} is not a Parquet file, or is incomplete") from error
 
 
 def _is_image(field: pa.Field) -> bool:
@@ -50,10 +60,10 @@ def unpack(source: str, output: str, columns: tuple[str | None, str]) -> None:
     out, done = Folder(output), {*Folder(output).files()}
     with ThreadPoolExecutor(_THREADS) as pool:
         for name in packed_files(source):
-            file = pq.ParquetFile(RangedFile(Folder(source), name))
+            file = _opened(source, name)
             column, label = _columns(f"{source.rstrip('/')}/{name}", file.schema_arrow, *columns)
             for rows in _groups(file, [column, label]):
-                images = list(_images(PurePosixPath(name).stem, rows, column, label))
+                images = list(_images(name, rows, column, label))
                 list(pool.map(lambda image: out.write(*image), [i for i in images if i[0] not in done]))
 
 
@@ -68,20 +78,21 @@ def _columns(place: str, schema: pa.Schema, image_column: str | None, label_colu
 
 
 def _groups(file: pq.ParquetFile, columns: list[str]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    """(number, row) of some rows at a time."""
     first = 0
-    for group in range(file.num_row_groups):
-        rows = file.read_row_group(group, columns=columns).to_pylist()
-        yield list(enumerate(rows, start=first))
-        first += len(rows)
+    for batch in file.iter_batches(_TOGETHER, columns=columns):
+        yield list(enumerate(batch.to_pylist(), start=first))
+        first += len(batch)
 
 
-def _images(stem: str, rows: list[tuple[int, dict[str, Any]]], column: str, label: str) -> Iterator[tuple[str, bytes]]:
+def _images(file: str, rows: list[tuple[int, dict[str, Any]]], column: str, label: str) -> Iterator[tuple[str, bytes]]:
     """(name, bytes) of each image; one that is no image keeps the ending `.png`, and the training lists it."""
+    stem = file.removeprefix("data/").removesuffix(".parquet").replace("/", "-")
     for number, row in rows:
         name = row[label]
         if not isinstance(name, str | int) or isinstance(name, bool):
-            raise UsageError(f"{label} of row {number} of {stem} is {name!r}: it must be a class, as text or a number")
-        check_folder_name(str(name), f"{label} of row {number} of {stem}")
+            raise UsageError(f"{label} of row {number} of {file} is {name!r}: it must be a class, as text or a number")
+        check_folder_name(str(name), f"{label} of row {number} of {file}")
         data = row[column]["bytes"] if isinstance(row[column], dict) else row[column]
         try:
             ending = codec.ending(data or b"")

@@ -23,6 +23,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from raydream.jobs.retraining.train import Plan
 
 # Settings that may change when a run continues.
-_FREE = ("output", "workers", "gpus_per_worker", "dreams", "patience", "epochs", "head_epochs")
+_CHANGEABLE = ("output", "workers", "gpus_per_worker", "dreams", "patience")
 
 
 def run(job: Retraining) -> dict[str, Any]:
@@ -71,12 +72,20 @@ def run(job: Retraining) -> dict[str, Any]:
 def _unpacked(job: Retraining) -> Labelled:
     """The images of a data set, which are first written into the output as single files."""
     from raydream.data.labelled import list_labelled
+    from raydream.data.storage import Folder
     from raydream.data.unpacking import unpack
 
-    folder = f"{job.output.rstrip('/')}/_raydream/images"
-    _say(f"unpacking the images of {job.data}")
-    unpack(job.data, folder, (job.image_column, job.label_column))
-    return list_labelled(folder)
+    out = Folder(job.output)
+    name = f"_raydream/images-{_digest([job.data, job.image_column, job.label_column])}"
+    if not out.exists(f"{name}.done"):
+        _say(f"unpacking the images of {job.data}")
+        unpack(job.data, out.place(name), (job.image_column, job.label_column))
+        out.write(f"{name}.done", b"")
+    return list_labelled(out.place(name))
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]
 
 
 def _make(job: Retraining, found: Labelled, lease: Lease) -> dict[str, Any]:
@@ -86,19 +95,20 @@ def _make(job: Retraining, found: Labelled, lease: Lease) -> dict[str, Any]:
     from raydream.jobs.train import settings
 
     digests = {
-        "network of digest": Base(job).digest[:12],
-        "images of digest": hashlib.sha256("\n".join(found.names).encode("utf-8", "backslashreplace")).hexdigest()[:12],
+        "network (digest)": Base(job).digest[:12],
+        "images (digest)": _digest([found.names, found.labels, found.given]),
     }
-    settings.check_or_store(job.output, {k: v for k, v in asdict(job).items() if k not in _FREE} | digests)
+    settings.check_or_store(job.output, {k: v for k, v in asdict(job).items() if k not in _CHANGEABLE} | digests)
     features.examine(job, found, lease.token)
     known = features.examined(job, found)
     plan = _planned(job, found, known)
-    _train(plan)
+    _train(plan, lease.token)
     lease.check()
+    figures = finish(plan, known)
     if job.dreams:
         _say("dreaming before and after")
         dreams.write_page(plan)
-    return finish(plan, known)
+    return figures
 
 
 def _planned(job: Retraining, found: Labelled, known: Examined) -> Plan:
@@ -126,7 +136,7 @@ def _table(rows: Sequence[tuple[str, str]]) -> bytes:
     return sink.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _train(plan: Plan) -> None:
+def _train(plan: Plan, lease: str) -> None:
     from raydream.jobs import cluster
     from raydream.jobs.retraining.train import train
     from raydream.jobs.train import fit
@@ -138,7 +148,7 @@ def _train(plan: Plan) -> None:
         gpus, _ = cluster.devices(job.gpus_per_worker, "--gpus-per-worker")
         asked = job.workers or (None if gpus else 1)  # one worker uses all cores, with less work than several
         scaling = fit.workers(asked, job.batch_size, job.gpus_per_worker)
-        fit.fit(train, {"plan": plan}, job.output, scaling, progress)
+        fit.fit(train, {"plan": plan, "lease": lease}, job.output, scaling, progress)
 
 
 def _say(text: str) -> None:

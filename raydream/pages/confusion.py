@@ -26,7 +26,7 @@ def interval(right: int, count: int) -> tuple[float, float]:
     share, square = right / count, z * z / count
     middle = (share + square / 2) / (1 + square)
     half = z * math.sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
-    return middle - half, middle + half
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def matrix(labels: NDArray[np.int32], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:

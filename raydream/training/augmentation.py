@@ -25,7 +25,7 @@ class Augmentation:
     flip: bool = True
 
     def __call__(self, image: Pixels, random: np.random.Generator) -> Pixels:
-        """The changed image (height, width, 3), of the same size. What comes from outside is a mirror image."""
+        """The changed image (height, width, 3), of the same size; its mirror image fills what is outside of it."""
         shear = random.uniform(-self.shear, self.shear)
         across, down = random.uniform(1.0 - self.zoom, 1.0 + self.zoom, 2)
         flipped = self.flip and random.random() < 0.5

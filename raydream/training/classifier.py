@@ -1,7 +1,7 @@
 """A classifier on a backbone: a new head on its features, then its upper layers with it.
 
-    head = Head(features, labels, classes=20, ...)        # phase 1: the backbone is fixed, so its features are, too
-    tuner = Tuner(classifier(base, 20, dropout=0.2), ...) # phase 2: the layers from a named one on
+    head = Head(channels, classes=20, ...)      # phase 1: the backbone is fixed, so its features are, too
+    tuner = Tuner(classifier(base, 20), ...)    # phase 2: the layers from a named one on
 
 The logit of a class is a 1x1 convolution of the last feature map, averaged over all positions. So a classifier works at
 any image size, and a class is a channel that a dream can amplify.
@@ -10,6 +10,7 @@ any image size, and a class is a channel that a dream can amplify.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,19 @@ from numpy.typing import NDArray
 
 from raydream.core.networks.classes import with_classes
 from raydream.core.networks.graph import nodes, outputs_of
-from raydream.core.objectives import CLASS_LAYER as LOGITS
+from raydream.core.objectives import CLASS_LAYER
 from raydream.errors import UsageError, nearest
 from raydream.training.learner import Batch
 from raydream.types import Image, KerasModel, Tensor, Variable
 
 
-def classifier(base: KerasModel, classes: int, dropout: float) -> KerasModel:
+def classifier(base: KerasModel, classes: int) -> KerasModel:
     """The base with a new head: logits (batch, classes) for images (batch, height, width, 3) in [-1, 1]."""
     import keras
 
-    features = keras.layers.Dropout(dropout, name="dropout", seed=0)(base.outputs[0]) if dropout else base.outputs[0]
-    logits = keras.layers.Conv2D(classes, 1, name=LOGITS, kernel_initializer="zeros")(features)
-    model: KerasModel = keras.Model(base.inputs[0], keras.layers.GlobalAveragePooling2D(name="logits")(logits))
+    logits = keras.layers.Conv2D(classes, 1, name=CLASS_LAYER, kernel_initializer="zeros")(base.outputs[0])
+    pooled_logits = keras.layers.GlobalAveragePooling2D(name="pooled_logits")(logits)
+    model: KerasModel = keras.Model(base.inputs[0], pooled_logits)
     return model
 
 
@@ -42,8 +43,8 @@ def pooled(base: KerasModel) -> KerasModel:
     return model
 
 
-def unfreeze(model: KerasModel, first: str) -> int:
-    """Makes the layers from a named one to the output trainable, and no others; returns their number.
+def unfreeze(model: KerasModel, first: str) -> None:
+    """Makes the layers from a named one to the output trainable, and no others.
 
     Raises:
         UsageError: there is no such layer.
@@ -58,7 +59,6 @@ def unfreeze(model: KerasModel, first: str) -> int:
             above.add(layer.name)
     for part in model.layers:
         part.trainable = part.name in above  # type: ignore[attr-defined]
-    return len(above)
 
 
 def cross_entropy(batch: Batch, logits: Tensor, smoothing: float) -> Tensor:
@@ -104,20 +104,15 @@ class Classifying:
 
     def variables(self) -> Mapping[str, Variable]:
         """All variables that training changes; fixed layers come from the backbone."""
-        found = {f"network/{v.path}": v for v in self.network.trainable_variables}  # type: ignore[attr-defined]
-        states = {
-            f"network/{v.path}": v
-            for v in self.network.non_trainable_variables  # type: ignore[attr-defined]
-            if "seed_generator" in v.path
-        }
-        return found | states | {f"optimizer/{v.path}": v for v in self._optimizer.variables}
+        weights = {f"network/{v.path}": v for v in self.network.trainable_variables}  # type: ignore[attr-defined]
+        return weights | {f"optimizer/{v.path}": v for v in self._optimizer.variables}
 
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """See `Learner.step`: `loss` and `correct` are sums."""
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            logits = self.network(self.inputs(batch), training=True)
+            logits = self.logits(batch, training=True)
             losses = cross_entropy(batch, logits, self._smoothing)
             # The sum over the workers' parts, which the strategy takes, is the mean over the whole batch.
             loss = tf.reduce_sum(losses) / self._batch_size
@@ -125,15 +120,12 @@ class Classifying:
         self._optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return _sums(batch, logits, losses)
 
-    def inputs(self, batch: Batch) -> Tensor:
-        """The network's input; images are uint8 and become floats in [-1, 1], as in a dream."""
-        import tensorflow as tf
-
-        images: Tensor = tf.cast(batch["image"], tf.float32) / 127.5 - 1.0
-        return images
+    def logits(self, batch: Batch, training: bool) -> Tensor:
+        """The logits (n, classes) of a batch."""
+        raise NotImplementedError
 
     def _measured(self, batch: Batch) -> Mapping[str, Tensor]:
-        logits = self.network(self.inputs(batch), training=False)
+        logits = self.logits(batch, training=False)
         return _sums(batch, logits, cross_entropy(batch, logits, 0.0))
 
     def evaluate(self) -> Mapping[str, float]:
@@ -168,29 +160,72 @@ class Head(Classifying):
         import keras
 
         features = keras.Input((channels,))
-        dense = keras.layers.Dense(classes, kernel_initializer="zeros", name=LOGITS)
+        dense = keras.layers.Dense(classes, kernel_initializer="zeros", name=CLASS_LAYER)
         network = keras.Model(features, dense(features), name="head")
         optimizer = keras.optimizers.AdamW(rate, weight_decay=decay)
         super().__init__(network, optimizer, **options)
 
-    def inputs(self, batch: Batch) -> Tensor:
-        """The features."""
-        features: Tensor = batch["features"]
-        return features
+    def logits(self, batch: Batch, training: bool) -> Tensor:
+        """See `Classifying.logits`; a batch holds `features` (n, channels)."""
+        logits: Tensor = self.network(batch["features"], training=training)
+        return logits
 
     def export(self, folder: Path) -> None:
         """Writes `head.npz` with the arrays `kernel` (channels, classes) and `bias` (classes,)."""
-        kernel, bias = self.network.get_layer(LOGITS).get_weights()
+        kernel, bias = self.network.get_layer(CLASS_LAYER).get_weights()
         np.savez(folder / "head.npz", kernel=kernel, bias=bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout:
+    """Dropout of whole channels of the last feature map (Tompson et al., 2015), before the head.
+
+    The mask of a batch is drawn for all workers, so that several workers learn as one.
+
+    Attributes:
+        share: share of the channels that are dropped.
+        seed: seed of the masks.
+        rank, workers: number of this worker, from 0, and of all workers.
+    """
+
+    share: float
+    seed: int
+    rank: int = 0
+    workers: int = 1
+
+    def __call__(self, features: Tensor, batch_size: int, step: Tensor) -> Tensor:
+        """The features (n, rows, columns, channels) of this worker's part of the batch at a step."""
+        import tensorflow as tf
+
+        seed = tf.stack([tf.cast(self.seed, tf.int64), tf.cast(step, tf.int64)])
+        drawn = tf.random.stateless_uniform((batch_size, 1, 1, features.shape[-1]), seed)
+        kept = drawn[self.rank :: self.workers] >= self.share
+        dropped: Tensor = tf.where(kept, features / (1.0 - self.share), 0.0)
+        return dropped
 
 
 class Tuner(Classifying):
     """Phase 2: the upper layers of the backbone and the head."""
 
-    def __init__(self, network: KerasModel, optimizer: Any, classes: Sequence[str], **options: Any) -> None:
+    def __init__(
+        self, network: KerasModel, optimizer: Any, classes: Sequence[str], dropout: Dropout, **options: Any
+    ) -> None:
         """`classes` are the names of the classes; for `options` see `Classifying`."""
+        import keras
+
         super().__init__(network, optimizer, **options)
-        self._classes = tuple(classes)
+        self._classes, self._dropout = tuple(classes), dropout
+        self._base = keras.Model(network.inputs[0], outputs_of(network)[_below_head(network)])
+
+    def logits(self, batch: Batch, training: bool) -> Tensor:
+        """See `Classifying.logits`; images are uint8 and become floats in [-1, 1], as in a dream."""
+        import tensorflow as tf
+
+        features = self._base(tf.cast(batch["image"], tf.float32) / 127.5 - 1.0, training=training)
+        if training and self._dropout.share:
+            features = self._dropout(features, self._batch_size, self._optimizer.iterations)
+        logits: Tensor = tf.reduce_mean(self.network.get_layer(CLASS_LAYER)(features), axis=(1, 2))
+        return logits
 
     def export(self, folder: Path) -> None:
         """Writes `classifier.keras`, whose output is probabilities, and `base.keras`, the backbone without the head.
@@ -204,10 +239,15 @@ class Tuner(Classifying):
         whole = folder / "classifier.keras"
         keras.Model(self.network.inputs[0], probabilities, name="classifier").save(whole)
         whole.write_bytes(with_classes(whole.read_bytes(), self._classes))
-        before = next(inputs[0] for layer, inputs in nodes(self.network) if layer.name in ("dropout", LOGITS))
-        keras.Model(self.network.inputs[0], outputs_of(self.network)[before], name="base").save(folder / "base.keras")
+        before = outputs_of(self.network)[_below_head(self.network)]
+        keras.Model(self.network.inputs[0], before, name="base").save(folder / "base.keras")
+
+
+def _below_head(network: KerasModel) -> str:
+    """The layer that the head reads."""
+    return next(inputs[0] for layer, inputs in nodes(network) if layer.name == CLASS_LAYER)
 
 
 def set_head(model: KerasModel, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
     """Puts the weights of `Head.export` into a classifier."""
-    model.get_layer(LOGITS).set_weights([kernel[None, None], bias])
+    model.get_layer(CLASS_LAYER).set_weights([kernel[None, None], bias])

@@ -80,7 +80,7 @@ def fit(data: str) -> None:
 
     train, validation, classes = datasets(data)
     base = compression.plain(loading.load("inception_v3", "compact").model, "mixed8")
-    network = classifier.classifier(base, classes, 0.2)
+    network = classifier.classifier(base, classes)
     classifier.unfreeze(network, "mixed4")
     model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), augmentation(), network])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -43,6 +43,25 @@ def test_each_image_becomes_a_file_of_its_class(tmp_path: Path) -> None:
     assert (tmp_path / "sources/dog/00000-000001.png").read_bytes() == picture(-0.5)
 
 
+def test_files_of_one_name_in_several_folders_stay_apart(tmp_path: Path) -> None:
+    for part in ("a", "b"):
+        (tmp_path / "in/data" / part).mkdir(parents=True)
+        dataset(tmp_path / "in", ["cat", "dog"], name=f"{part}/00000")
+    unpack(str(tmp_path / "in"), str(tmp_path / "out"), (None, "label"))
+    assert sorted(path.name for path in (tmp_path / "out/cat").iterdir()) == [
+        "a-00000-000000.png",
+        "b-00000-000000.png",
+    ]
+
+
+def test_a_table_is_no_data_set_and_a_broken_file_is_named(tmp_path: Path) -> None:
+    assert packed_files(str(tmp_path / "t.csv")) == []
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/0.parquet").write_bytes(b"no parquet")
+    with pytest.raises(UsageError, match=r"data/0\.parquet is not a Parquet file, or is incomplete"):
+        packed_files(str(tmp_path))
+
+
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     dataset(tmp_path / "in", [1, 2, 1])
     for _ in range(2):
@@ -62,7 +81,7 @@ def test_folders_of_images_are_no_data_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "columns", "said"),
     [
-        (["a", None], (None, "label"), "label of row 1 of 00000 is None: it must be a class"),
+        (["a", None], (None, "label"), "label of row 1 of data/00000.parquet is None: it must be a class"),
         ([0.5, 1.5], (None, "label"), "is 0.5: it must be a class"),
         (["a", "../b"], (None, "label"), "cannot be a class"),
         (["a", "b"], (None, "labels"), "has no column 'labels': did you mean 'label'"),

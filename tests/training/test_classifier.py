@@ -43,14 +43,14 @@ def test_the_head_on_features_and_in_the_network_are_the_same(base: Any) -> None
     random = np.random.default_rng(0)
     images = random.uniform(-1, 1, (2, 90, 110, 3)).astype(np.float32)
     kernel, bias = random.normal(size=(base.output.shape[-1], 4)).astype(np.float32), np.ones(4, np.float32)
-    network = classifier.classifier(base, 4, dropout=0.3)
+    network = classifier.classifier(base, 4)
     classifier.set_head(network, kernel, bias)
     features = np.asarray(classifier.pooled(base)(images))
     np.testing.assert_allclose(network(images), features @ kernel + bias, atol=1e-4)
 
 
 def test_the_layers_above_a_named_one_are_trained_and_no_others(base: Any) -> None:
-    network = classifier.classifier(base, 4, dropout=0.0)
+    network = classifier.classifier(base, 4)
     classifier.unfreeze(network, "mix")
     trained = {variable.path.split("/")[0] for variable in network.trainable_variables}
     assert trained == {"high_conv", "class_logits"}
@@ -60,17 +60,12 @@ def test_the_layers_above_a_named_one_are_trained_and_no_others(base: Any) -> No
         classifier.unfreeze(network, "mixx")
 
 
-def tuner(base: Any, rate: float = 0.05) -> classifier.Tuner:
-    network = classifier.classifier(base, 2, dropout=0.2)
+def tuner(base: Any, rate: float = 0.05, **dropout: Any) -> classifier.Tuner:
+    network = classifier.classifier(base, 2)
     classifier.unfreeze(network, "mix")
-    return classifier.Tuner(
-        network,
-        keras.optimizers.SGD(rate),
-        ("dark", "light"),
-        batch_size=8,
-        smoothing=0.0,
-        validation=lambda: [batch()],
-    )
+    mask = classifier.Dropout(**{"share": 0.2, "seed": 3, **dropout})
+    options = {"batch_size": 8, "smoothing": 0.0, "validation": lambda: [batch()]}
+    return classifier.Tuner(network, keras.optimizers.SGD(rate), ("dark", "light"), mask, **options)
 
 
 def batch() -> dict[str, np.ndarray]:
@@ -93,7 +88,26 @@ def test_a_step_lowers_the_loss_and_fixed_layers_stay(base: Any) -> None:
     np.testing.assert_array_equal(base.get_layer("stem_conv").get_weights()[0], low)
     names = learner.variables()
     assert not any("stem_conv" in name for name in names)
-    assert any("seed_generator" in name for name in names), "the state of the dropout belongs to the checkpoint"
+    assert any("class_logits" in name for name in names)
+
+
+def test_parts_of_a_batch_are_dropped_as_the_whole_batch(base: Any) -> None:
+    """So that the gradients of two workers add up to those of one."""
+    images = {name: tf.constant(value) for name, value in batch().items()}
+    head = [np.ones((base.output.shape[-1], 2), np.float32), np.zeros(2, np.float32)]
+
+    def logits(rank: int, workers: int) -> Any:
+        learner = tuner(base, share=0.5, rank=rank, workers=workers)
+        classifier.set_head(learner.network, *head)
+        part = {name: value[rank::workers] for name, value in images.items()}
+        return np.asarray(learner.logits(part, training=True))
+
+    whole = logits(0, 1)
+    np.testing.assert_allclose(logits(0, 2), whole[0::2], rtol=1e-4)
+    np.testing.assert_allclose(logits(1, 2), whole[1::2], rtol=1e-4)
+    plain = tuner(base)
+    classifier.set_head(plain.network, *head)
+    assert np.abs(np.asarray(plain.logits(images, training=False)) - whole).max() > 1e-3
 
 
 def test_the_files_hold_the_networks_and_the_names(base: Any, tmp_path: Path) -> None:
@@ -102,7 +116,7 @@ def test_the_files_hold_the_networks_and_the_names(base: Any, tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base.keras", "classifier.keras"]
     assert classes_of(str(tmp_path / "classifier.keras")) == ("dark", "light")
     whole = loading.load_keras(str(tmp_path / "classifier.keras"), what="classifier")
-    images = learner.inputs({name: tf.constant(value) for name, value in batch().items()})
+    images = tf.cast(batch()["image"], tf.float32) / 127.5 - 1.0
     wanted = np.asarray(tf.nn.softmax(learner.network(images)))
     np.testing.assert_allclose(outputs(whole, images), wanted, atol=1e-5)
     alone = loading.load_keras(str(tmp_path / "base.keras"), what="backbone")

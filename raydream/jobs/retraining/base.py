@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from raydream import assets, runtime
 from raydream.core.objectives import CLASS_LAYER
 from raydream.data import storage
+from raydream.data.labelled import is_table
 from raydream.errors import UsageError
 from raydream.jobs.retraining.job import Retraining
 from raydream.recipe import DEFAULT_WEIGHTS
@@ -39,8 +40,10 @@ def prepare(job: Retraining) -> Retraining:
         backbone=storage.absolute_if_file(job.backbone),
         weights=weights,
     )
-    folder = storage.split(job.data)[0] if _is_table(job.data) else job.data
+    folder = storage.split(job.data)[0] if is_table(job.data) else job.data
     storage.check_apart(folder, job.output, "the next run would read its own output")
+    if job.through == CLASS_LAYER:
+        raise UsageError(f"--through {CLASS_LAYER}: the head is replaced: name a layer below it")
     base = Base(job)
     if base.architecture in ("vgg16", "vgg19"):
         raise UsageError(f"{job.backbone} cannot be retrained yet: its images are in another range than [-1, 1]")
@@ -48,10 +51,6 @@ def prepare(job: Retraining) -> Retraining:
     job = replace(base.job, unfreeze=job.unfreeze or base.middle)
     unfreeze(base.network, str(job.unfreeze))  # raises if there is no such layer
     return job
-
-
-def _is_table(source: str) -> bool:
-    return source.lower().endswith((".csv", ".tsv", ".parquet"))
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def _networks(plan: Plan, folder: Path) -> tuple[str, str]:
     from raydream.training import classifier
 
     out = Folder(plan.job.output)
-    before = classifier.classifier(Base(plan.job).network, len(plan.found.classes), 0.0)
+    before = classifier.classifier(Base(plan.job).network, len(plan.found.classes))
     with np.load(io.BytesIO(out.read(f"{HEAD_FOLDER}/head.npz"))) as head:
         classifier.set_head(before, head["kernel"], head["bias"])
     before.save(folder / "before.keras")  # type: ignore[attr-defined]

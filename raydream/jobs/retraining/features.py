@@ -117,10 +117,11 @@ class Examine:
         side = self._job.size
         for name in names:
             image, error = np.zeros((side, side, 3), np.float32), ""
-            data = Folder(self._folder).read(name) if Folder(self._folder).exists(name) else b""
+            data = b""
             try:
+                data = Folder(self._folder).read(name)
                 image = codec.from_uint8(codec.to_uint8(codec.fit(codec.decode(data), (side, side))))
-            except (ValueError, MemoryError) as reason:
+            except (ValueError, MemoryError, OSError) as reason:
                 error = " ".join(str(reason).split()) or "not enough memory"
             images.append(image)
             errors.append(error)

@@ -20,9 +20,9 @@ class Retraining:
         str, typer.Option(help="Folder of class folders, table (CSV, TSV, Parquet) or data set: a path or URL.")
     ]
     output: Annotated[str, typer.Option(help="Folder for the networks and their figures: a path or URL.")]
-    backbone: Annotated[
-        str, typer.Option(help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file.")
-    ] = "inception_v3"
+    backbone: Annotated[str, typer.Option(help="inception_v3, or the path or URL of a .keras or .npz file.")] = (
+        "inception_v3"
+    )
     weights: Annotated[str | None, typer.Option(help="compact, imagenet, or a weights file. Default: compact.")] = None
     through: Annotated[
         str | None, typer.Option(metavar="LAYER", help="The last layer to keep. Default: the network's last.")
@@ -46,8 +46,8 @@ class Retraining:
     head_epochs: Annotated[
         int, typer.Option(min=1, metavar="N", help="Maximum number of epochs.", rich_help_panel=_HEAD)
     ] = 40
-    head_rate: Annotated[float, typer.Option(min=1e-9, help="Adam's learning rate.", rich_help_panel=_HEAD)] = 1e-3
-    head_decay: Annotated[float, typer.Option(min=0, help="Adam's weight decay.", rich_help_panel=_HEAD)] = 1e-2
+    head_rate: Annotated[float, typer.Option(min=1e-9, help="AdamW's learning rate.", rich_help_panel=_HEAD)] = 1e-3
+    head_decay: Annotated[float, typer.Option(min=0, help="AdamW's weight decay.", rich_help_panel=_HEAD)] = 1e-2
     epochs: Annotated[
         int,
         typer.Option(
@@ -62,7 +62,7 @@ class Retraining:
         str | None,
         typer.Option(
             metavar="LAYER",
-            help="The first layer to train. Default: the upper half of the layers.",
+            help="The first layer to train. Default: the middle layer.",
             rich_help_panel=_TUNE,
         ),
     ] = None

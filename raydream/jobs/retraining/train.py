@@ -108,7 +108,7 @@ def _tune(plan: Plan, worker: loop.Worker) -> None:
     job = plan.job
     data = _pictures(plan, "train", worker.rank, worker.workers)
     with worker.strategy.scope():
-        network = classifier.classifier(Base(job).network, len(plan.found.classes), job.dropout)
+        network = classifier.classifier(Base(job).network, len(plan.found.classes))
         with np.load(io.BytesIO(Folder(job.output).read(f"{HEAD_FOLDER}/head.npz"))) as head:
             classifier.set_head(network, head["kernel"], head["bias"])
         classifier.unfreeze(network, str(job.unfreeze))
@@ -120,6 +120,7 @@ def _tune(plan: Plan, worker: loop.Worker) -> None:
             smoothing=job.smoothing,
             validation=_pictures(plan, "validation", worker.rank, worker.workers).all,
             classes=plan.found.classes,
+            dropout=classifier.Dropout(share=job.dropout, seed=job.seed, rank=worker.rank, workers=worker.workers),
         )
     schedule = loop.Schedule(name=TUNE, epochs=job.epochs, patience=job.patience, from_start=True)
     loop.run(tuner, data, schedule, worker)
@@ -130,6 +131,8 @@ def _test(plan: Plan) -> None:
     import tempfile
     from pathlib import Path
 
+    import tensorflow as tf
+
     from raydream.core.networks import loading
 
     job = plan.job
@@ -137,8 +140,9 @@ def _test(plan: Plan) -> None:
         path = Path(folder) / "classifier.keras"
         path.write_bytes(Folder(job.output).read("classifier.keras"))
         network = loading.load_keras(str(path), what="classifier")
+    run = tf.function(lambda images: network([images]), autograph=False, reduce_retracing=True)
     batches = _pictures(plan, "test", 0, 1).all()
-    found = [np.asarray(network([codec.from_uint8(batch["image"])])) for batch in batches]
+    found = [np.asarray(run(codec.from_uint8(batch["image"]))) for batch in batches]
     sink = io.BytesIO()
     np.savez(sink, probabilities=np.concatenate(found).astype(np.float32))
     Folder(job.output).write(TEST, sink.getvalue())

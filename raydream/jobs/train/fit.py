@@ -72,11 +72,17 @@ def _died(error: Exception) -> bool:
     failures = getattr(error, "worker_failures", None)
     if failures is None:
         return not isinstance(error, ray.train.TrainingFailedError)
+    if any(isinstance(failure, UsageError | WorkError) for failure in failures.values()):
+        return False
     return any(_is_death(failure) for failure in failures.values())
 
 
-def _is_death(failure: Exception) -> bool:
+def _is_death(failure: BaseException) -> bool:
     lost = ("UnavailableError", "AbortedError", "CancelledError")  # TensorFlow: the connection to a worker is lost
+    while isinstance(failure, ray.exceptions.RayTaskError) and failure.cause:  # an error in a task of a worker
+        failure = failure.cause
+    if isinstance(failure, ray.exceptions.UserCodeException):
+        return False
     return isinstance(failure, ray.exceptions.RayError | RayTrainError) or type(failure).__name__ in lost
 
 

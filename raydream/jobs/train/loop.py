@@ -28,6 +28,7 @@ from raydream import runtime
 from raydream.data.storage import Folder
 from raydream.errors import WorkError
 from raydream.jobs import cluster
+from raydream.jobs.dreaming.lease import check_token
 from raydream.jobs.train import checkpoints
 from raydream.jobs.train.journal import Journal
 from raydream.training.learner import Batch, Learner
@@ -78,6 +79,7 @@ class Worker:
         rank, workers: number of this worker, from 0, and of all workers.
         output: path or URL of the run's output.
         board: the actor that shows the progress on the driver.
+        lease: token of the driver's lease on the output; empty for none.
     """
 
     strategy: Any
@@ -85,6 +87,7 @@ class Worker:
     workers: int
     output: str
     board: Any
+    lease: str = ""
 
     @classmethod
     def start(cls, settings: Mapping[str, Any]) -> Worker:
@@ -96,7 +99,13 @@ class Worker:
         with runtime.quiet():
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
         context = ray.train.get_context()
-        return cls(strategy, context.get_world_rank(), context.get_world_size(), settings["output"], settings["board"])
+        place = settings["output"], settings["board"], settings.get("lease", "")
+        return cls(strategy, context.get_world_rank(), context.get_world_size(), *place)
+
+    def check_lease(self) -> None:
+        """Raises a `WorkError` if another driver has taken the output over."""
+        if self.lease:
+            check_token(Folder(self.output), self.lease)
 
     def tell(self, message: str, *values: Any) -> None:
         """Sends a message to the driver; only the first worker does."""
@@ -145,6 +154,7 @@ def run(learner: Learner, data: Stream, schedule: Schedule, worker: Worker) -> N
             _export(learner, schedule, worker)
         line = {"phase": schedule.name, "epoch": state.epochs, **metrics, "seconds": time.monotonic() - began}
         if journal:
+            worker.check_lease()
             journal.write(line, learner.pictures())
         values = ", ".join(f"{name} {value:.4g}" for name, value in line.items() if isinstance(value, float))
         worker.tell("say", f"{schedule.name}, epoch {state.epochs}: {values}")
@@ -200,8 +210,8 @@ def _require_finite(metrics: Mapping[str, float], phase: str, when: str) -> None
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise WorkError(
-                f"{phase}, {when}: {name} is {value}: the training has diverged; use a lower learning rate. "
-                "Earlier results are kept"
+                f"{phase}, {when}: {name} is {value}: the training has diverged: use a lower learning rate and another "
+                "output. The results of the best epoch are kept"
             )
 
 
@@ -209,6 +219,7 @@ def _export(learner: Learner, schedule: Schedule, worker: Worker) -> None:
     """Writes the results to the output; only the first worker does."""
     if worker.rank:
         return
+    worker.check_lease()
     out = Folder(worker.output)
     with tempfile.TemporaryDirectory() as place:
         learner.export(Path(place))
