@@ -21,7 +21,16 @@ from tests.common import RAY, wait_for
 from tests.conftest import outputs
 
 pytestmark = RAY
-SMALL = {"size": 75, "batch_size": 8, "head_epochs": 6, "epochs": 2, "rate": 0.01, "head_rate": 0.02, "dreams": 0}
+SMALL = {
+    "size": 75,
+    "batch_size": 8,
+    "head_epochs": 10,
+    "epochs": 3,
+    "rate": 0.01,
+    "head_rate": 0.01,
+    "dropout": 0.0,
+    "dreams": 0,
+}
 CLASSES = ("blue", "green", "red")
 
 
@@ -65,7 +74,7 @@ def test_it_learns_the_classes_and_says_how_well(finished: Path) -> None:
     assert codec.decode((finished / "confusion.png").read_bytes()).shape[2] == 3
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["phase"] == "head"
-    assert [line["epoch"] for line in lines if line["phase"] == "fine-tuning"] == [1, 2]
+    assert [line["epoch"] for line in lines if line["phase"] == "fine-tuning"] == [1, 2, 3]
     assert list((finished / "tensorboard").iterdir())
     card = (finished / "README.md").read_text()
     assert "python -m raydream.jobs.retrain --data " in card
@@ -89,7 +98,7 @@ def test_phase_two_trains_the_upper_layers_only(finished: Path, tiny_path: str) 
         for layer in base.layers
         if layer.weights and not np.allclose(layer.get_weights()[0], _folded(tiny_path, layer.name))
     }
-    assert changed == {"pooled", "high_conv"}, "the layers from the middle one (`pool`) on"
+    assert changed == {"pooled", "high_conv"}, "the layers from the middle one (`blurred`) on"
     red = np.full((1, 75, 75, 3), -0.5, np.float32) + np.array([1.0, 0, 0], np.float32)
     (probabilities,) = outputs(classifier, red)
     assert probabilities.sum() == pytest.approx(1.0, abs=1e-5)
