@@ -163,7 +163,8 @@ def test_shards_and_actors_do_not_change_a_byte(
     assert pixels_of(tmp_path / "out") == pixels_of(finished)
 
 
-@pytest.mark.parametrize("format", ["webdataset", pytest.param("files", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["webdataset", "files"])
 def test_other_formats_hold_the_same_dreams(
     finished: Path, tiny_recipe: Recipe, photographs: Path, tmp_path: Path, format: str
 ) -> None:
@@ -262,6 +263,7 @@ def test_every_odd_file_becomes_a_row_or_a_reason(
         np.testing.assert_allclose(dreams[name], np.broadcast_to((200, 40, 40), dreams[name].shape), atol=3)
 
 
+@pytest.mark.slow
 def test_an_image_that_kills_its_worker_is_passed_over(
     cluster: None, tiny_recipe: Recipe, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

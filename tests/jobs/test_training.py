@@ -146,6 +146,7 @@ def test_the_same_command_continues_and_gives_the_same_weights(cluster: None, tm
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_ends_with_its_reason_and_keeps_its_best(cluster: None, tmp_path: Path) -> None:
     with pytest.raises(WorkError, match=r"line, epoch 2: loss is nan: .*use a lower learning rate"):
         trained(tmp_path / "out", spoiled=1)

@@ -201,7 +201,7 @@ def test_the_keyboard_enlarges_turns_and_goes_back(opened: Browser) -> None:
     assert opened.js(f"[{ALT}, {SHOWN}[1]]") == ["Dream after: three.jpg", "9 of 10"]
     opened.key("Escape", 27)
     opened.until(f"!{SHOWN}[0]")
-    assert opened.js("document.activeElement.ariaLabel") == "Enlarge Dream after: three.jpg"
+    opened.until("document.activeElement.ariaLabel === 'Enlarge Dream after: three.jpg'")
     assert opened.complaints() == []
 
 

@@ -287,7 +287,7 @@ def test_the_lightbox_opens_turns_compares_and_closes(opened: Browser) -> None:
     assert opened.js(place) == "500 of 500"
     opened.key("Escape", 27)
     opened.until(f"!{box}.open && !{stage}.children.length")
-    assert opened.js("document.activeElement.ariaLabel") == "Enlarge owl/fluffy one #499.jpg"
+    opened.until("document.activeElement.ariaLabel === 'Enlarge owl/fluffy one #499.jpg'")
 
 
 @needs_browser
