@@ -51,8 +51,7 @@ def dream(
 
     images = list(dict.fromkeys(images))
     _check_images(images)
-    folder = _is_folder(output)
-    if folder:
+    if _is_folder(output):
         storage.check_writable(storage.join(output, "x.png"))
     else:
         _check_file(output, images, force)
@@ -66,12 +65,7 @@ def dream(
         try:
             data = read.get(source) or storage.read(source, what="image")
             photograph = api.from_bytes(data, storage.split(source)[1])
-            dream = api.dreamed(photograph, resolved, backbone)
-            if folder:
-                print(_save_numbered(dream, output))
-            else:
-                dream.save(output)
-                print(output)
+            print(_saved(api.dreamed(photograph, resolved, backbone), output))
         except UsageError as error:
             print(commands.one_line(f"raydream: {source}: {error}"), file=sys.stderr)
             failed += 1
@@ -107,6 +101,14 @@ def _check_output(output: str, inputs: dict[str, str], force: bool) -> None:
 
 def _is_folder(output: str) -> bool:
     return not PurePath(output).suffix or output.endswith(("/", "\\")) or os.path.isdir(output)
+
+
+def _saved(dream: Dream, output: str) -> str:
+    """Saves a dream as the file or in the folder of -o; returns its path or URL."""
+    if _is_folder(output):
+        return _save_numbered(dream, output)
+    dream.save(output)
+    return output
 
 
 def _save_numbered(dream: Dream, folder: str) -> str:

@@ -1,4 +1,4 @@
-"""Retrains a backbone on labelled images, on Ray Train, for dreams of what they show.
+"""Retrains a backbone on labelled images, on Ray Train, so that it dreams of their subjects.
 
     python -m raydream.jobs.retrain --data photographs --output retrained
 

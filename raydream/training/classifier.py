@@ -9,6 +9,7 @@ any image size, and a class is a channel that a dream can amplify.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def cross_entropy(batch: Batch, logits: Tensor, smoothing: float) -> Tensor:
     return losses
 
 
-class Classifying:
+class Classifying(ABC):
     """What both phases share: a network that returns logits, its optimizer, and the step."""
 
     def __init__(
@@ -120,9 +121,9 @@ class Classifying:
         self._optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return _sums(batch, logits, losses)
 
+    @abstractmethod
     def logits(self, batch: Batch, training: bool) -> Tensor:
         """The logits (n, classes) of a batch."""
-        raise NotImplementedError
 
     def _measured(self, batch: Batch) -> Mapping[str, Tensor]:
         logits = self.logits(batch, training=False)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from raydream import assets, runtime
+from raydream import runtime
 from raydream.data import storage, summary
 from raydream.errors import UsageError
 from raydream.jobs.compressing.job import Compression
+from raydream.jobs.trained_network import TrainedNetwork, absolute
 from raydream.types import Image
-
-if TYPE_CHECKING:
-    from raydream.core.networks.loading import Network
 
 STEPS = (2, 6, 12)  # steps of the last octave after which a half-done dream is taken
 
@@ -26,47 +24,22 @@ def prepare(job: Compression) -> Compression:
     weights = job.weights or ("imagenet" if job.backbone in loading.ARCHITECTURES else None)
     if job.backbone.endswith(".npz") or weights == "compact" or (weights or "").endswith(".npz"):
         raise UsageError("a compact network cannot be compressed again: use the weights that it was made from")
-    if job.weights and job.backbone.endswith((".keras", ".npz")):
-        raise UsageError(f"--weights: {job.backbone} contains its own weights: leave the option out")
-    weights = assets.named_weights(job.backbone, weights)
-    if weights and weights not in ("imagenet", "compact"):
-        weights = storage.absolute_if_file(weights)
-    job = replace(
-        job,
-        input=storage.absolute(job.input),
-        output=storage.absolute(job.output),
-        backbone=storage.absolute_if_file(job.backbone),
-        weights=weights,
-    )
+    network: dict[str, Any] = absolute(job, weights)
+    job = replace(job, input=storage.absolute(job.input), output=storage.absolute(job.output), **network)
     storage.check_apart(job.input, job.output, "the next run would read its own output")
     return job
 
 
 @dataclass(frozen=True)
-class Original:
+class Original(TrainedNetwork):
     """The network to compress; the driver and each actor load it."""
 
     job: Compression
 
-    @cached_property
-    def _files(self) -> assets.Files:
-        return assets.locate(self.job.backbone, self.job.weights)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the file of its weights."""
-        return assets.digest(self._files.trained)
-
-    @cached_property
-    def _found(self) -> Network:
-        from raydream.core.networks import loading
-
-        return loading.load(self._files.backbone, self._files.weights)
-
     @property
     def name(self) -> str:
         """Its architecture if that is known (VGG needs images in another range), else the name of its file."""
-        return self._found.architecture or summary.last_part(self.job.backbone)
+        return self.whole.architecture or summary.last_part(self.job.backbone)
 
     @cached_property
     def network(self) -> Any:
@@ -74,7 +47,7 @@ class Original:
         from raydream.core.networks import compression
         from raydream.core.networks.backbones import layer_names
 
-        model = self._found.model
+        model = self.whole.model
         return compression.plain(model, self.job.through or layer_names(model)[-1])
 
     @cached_property
@@ -90,7 +63,7 @@ class Original:
         """The network as a backbone with these layers."""
         from raydream.core.networks.backbones import load_backbone
 
-        return load_backbone(self._files.backbone, self.layers, weights=self._files.weights)
+        return load_backbone(self.files.backbone, self.layers, weights=self.files.weights)
 
     def half_done(self, image: Image, number: int) -> list[Image]:
         """Half-done dreams of an image, after each number of steps in `STEPS`; `number` selects layer and seed."""

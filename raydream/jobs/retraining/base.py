@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
-from raydream import assets, runtime
+from raydream import runtime
 from raydream.core.objectives import CLASS_LAYER
 from raydream.data import storage
 from raydream.data.labelled import is_table
 from raydream.errors import UsageError
 from raydream.jobs.retraining.job import Retraining
+from raydream.jobs.trained_network import TrainedNetwork, absolute
 from raydream.recipe import DEFAULT_WEIGHTS
 from raydream.types import KerasModel
-
-if TYPE_CHECKING:
-    from raydream.core.networks.loading import Network
 
 
 def prepare(job: Retraining) -> Retraining:
@@ -28,18 +26,8 @@ def prepare(job: Retraining) -> Retraining:
     from raydream.training.classifier import unfreeze
 
     runtime.driver()
-    if job.weights and job.backbone.endswith((".keras", ".npz")):
-        raise UsageError(f"--weights: {job.backbone} contains its own weights: leave the option out")
-    weights = assets.named_weights(job.backbone, job.weights or DEFAULT_WEIGHTS.get(job.backbone))
-    if weights and weights not in ("imagenet", "compact"):
-        weights = storage.absolute_if_file(weights)
-    job = replace(
-        job,
-        data=storage.absolute(job.data),
-        output=storage.absolute(job.output),
-        backbone=storage.absolute_if_file(job.backbone),
-        weights=weights,
-    )
+    network: dict[str, Any] = absolute(job, DEFAULT_WEIGHTS.get(job.backbone))
+    job = replace(job, data=storage.absolute(job.data), output=storage.absolute(job.output), **network)
     folder = storage.split(job.data)[0] if is_table(job.data) else job.data
     storage.check_apart(folder, job.output, "the next run would read its own output")
     if job.through == CLASS_LAYER:
@@ -54,37 +42,22 @@ def prepare(job: Retraining) -> Retraining:
 
 
 @dataclass(frozen=True)
-class Base:
+class Base(TrainedNetwork):
     """The backbone of a job; the driver and each worker load it."""
 
     job: Retraining
 
-    @cached_property
-    def _files(self) -> assets.Files:
-        return assets.locate(self.job.backbone, self.job.weights)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the file of its weights."""
-        return assets.digest(self._files.trained)
-
-    @cached_property
-    def _found(self) -> Network:
-        from raydream.core.networks import loading
-
-        return loading.load(self._files.backbone, self._files.weights)
-
     @property
     def architecture(self) -> str | None:
         """Its name in `loading.ARCHITECTURES`, if it is one of those."""
-        return self._found.architecture
+        return self.whole.architecture
 
     @property
     def through(self) -> str:
         """The last layer that is kept."""
         from raydream.core.networks.backbones import layer_names
 
-        names = [name for name in layer_names(self._found.model) if name != CLASS_LAYER]
+        names = [name for name in layer_names(self.whole.model) if name != CLASS_LAYER]
         return self.job.through or names[-1]
 
     @property
@@ -100,4 +73,4 @@ class Base:
         """The network up to `through`, with its batch norms folded: images in [-1, 1] to a feature map."""
         from raydream.core.networks import compression
 
-        return compression.plain(self._found.model, self.through)
+        return compression.plain(self.whole.model, self.through)
