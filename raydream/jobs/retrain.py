@@ -12,8 +12,9 @@ head on these features. Phase 2 trains the upper layers, too. The same command c
     OUT/confusion.png              the confusion matrix
     OUT/before-after.html          test images, dreamed with the network before and after
     OUT/README.md                  the card: data, command, figures
+    OUT/grids/epoch-00002.png      validation images and their dreams after each epoch of phase 2
     OUT/metrics.jsonl              one line for each epoch
-    OUT/tensorboard/...            the same for TensorBoard
+    OUT/tensorboard/...            both for TensorBoard
     OUT/unreadable.csv             images that cannot be read, with the reason (only if any)
     OUT/_raydream/...              features, checkpoints, settings
 """
@@ -40,10 +41,11 @@ if TYPE_CHECKING:
     from raydream.data.labelled import Labelled
     from raydream.jobs.dreaming.lease import Lease
     from raydream.jobs.retraining.features import Examined
-    from raydream.jobs.retraining.train import Plan
+    from raydream.jobs.retraining.plan import Plan
 
 # Settings that may change when a run continues.
-_CHANGEABLE = ("output", "workers", "gpus_per_worker", "dreams", "patience")
+_CHANGEABLE = ("output", "workers", "gpus_per_worker", "dreams")
+_DREAMED = "_raydream/dreamed"  # the number of images on the finished page before and after
 
 
 def run(job: Retraining) -> dict[str, Any]:
@@ -89,9 +91,11 @@ def _digest(values: Any) -> str:
 
 
 def _make(job: Retraining, found: Labelled, lease: Lease) -> dict[str, Any]:
+    from raydream.data.storage import Folder
     from raydream.jobs.retraining import dreams, features
     from raydream.jobs.retraining.base import Base
     from raydream.jobs.retraining.finish import finish
+    from raydream.jobs.retraining.plan import TEST
     from raydream.jobs.train import settings
 
     digests = {
@@ -102,12 +106,15 @@ def _make(job: Retraining, found: Labelled, lease: Lease) -> dict[str, Any]:
     features.examine(job, found, lease.token)
     known = features.examined(job, found)
     plan = _planned(job, found, known)
-    _train(plan, lease.token)
+    out = Folder(job.output)
+    if not out.exists(TEST):  # the last file of the training
+        _train(plan, lease.token)
     lease.check()
     figures = finish(plan, known)
-    if job.dreams:
+    if job.dreams and not (out.exists(_DREAMED) and out.read(_DREAMED) == b"%d" % job.dreams):
         _say("dreaming before and after")
         dreams.write_page(plan)
+        out.write(_DREAMED, b"%d" % job.dreams)
     return figures
 
 
@@ -115,7 +122,7 @@ def _planned(job: Retraining, found: Labelled, known: Examined) -> Plan:
     """The split of all images that can be read; says which cannot."""
     from raydream.data.labelled import split
     from raydream.data.storage import Folder
-    from raydream.jobs.retraining.train import Plan
+    from raydream.jobs.retraining.plan import Plan
 
     broken = [(name, error) for name, error in zip(found.names, known.errors, strict=True) if error]
     if broken:

@@ -209,13 +209,19 @@ class Tuner(Classifying):
     """Phase 2: the upper layers of the backbone and the head."""
 
     def __init__(
-        self, network: KerasModel, optimizer: Any, classes: Sequence[str], dropout: Dropout, **options: Any
+        self,
+        network: KerasModel,
+        optimizer: Any,
+        classes: Sequence[str],
+        dropout: Dropout,
+        show: Callable[[KerasModel], Sequence[Sequence[Image]]],
+        **options: Any,
     ) -> None:
-        """`classes` are the names of the classes; for `options` see `Classifying`."""
+        """`classes` are their names, `show` makes `pictures` of the network; for `options` see `Classifying`."""
         import keras
 
         super().__init__(network, optimizer, **options)
-        self._classes, self._dropout = tuple(classes), dropout
+        self._classes, self._dropout, self._show = tuple(classes), dropout, show
         self._base = keras.Model(network.inputs[0], outputs_of(network)[_below_head(network)])
 
     def logits(self, batch: Batch, training: bool) -> Tensor:
@@ -227,6 +233,10 @@ class Tuner(Classifying):
             features = self._dropout(features, self._batch_size, self._optimizer.iterations)
         logits: Tensor = tf.reduce_mean(self.network.get_layer(CLASS_LAYER)(features), axis=(1, 2))
         return logits
+
+    def pictures(self) -> Sequence[Sequence[Image]]:
+        """See `Learner.pictures`."""
+        return self._show(self.network)
 
     def export(self, folder: Path) -> None:
         """Writes `classifier.keras`, whose output is probabilities, and `base.keras`, the backbone without the head.

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from raydream.core.networks import backbones, loading
-from raydream.core.networks.backbones import describe, layer_names, load_backbone
+from raydream.core.networks.backbones import describe, layer_names, load_backbone, with_vgg_range
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from tests.conftest import TINY_LAYERS, random_images, tiny_network
@@ -70,6 +70,18 @@ def test_a_weights_file_may_end_at_any_block(vgg, vgg_files, block):
     expected = keras.Model(vgg.inputs, vgg.get_layer(block).output)(
         [keras.applications.vgg16.preprocess_input((images + 1) * 127.5)]
     )
+    np.testing.assert_allclose(activations(backbone, images)[0], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_vgg_network_for_images_in_the_common_range_computes_the_same(vgg, tmp_path):
+    first = keras.Model(vgg.inputs, vgg.get_layer("block2_pool").output)
+    path = tmp_path / "vgg.keras"
+    with_vgg_range(first).save(path)
+    images = random_images(33, 40)
+    expected = first([keras.applications.vgg16.preprocess_input((images + 1) * 127.5)])
+    for layer in ("block1_pool", "block2_pool"):
+        backbone = load_backbone(str(path), [layer])
+        assert not backbone.vgg
     np.testing.assert_allclose(activations(backbone, images)[0], expected, rtol=1e-4, atol=1e-3)
 
 

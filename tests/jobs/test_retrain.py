@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,15 @@ import pytest
 
 from raydream.core.networks import loading
 from raydream.data import codec
+from raydream.data.labelled import list_labelled
 from raydream.errors import UsageError
 from raydream.jobs import retrain
+from raydream.jobs.retraining import grid
+from raydream.jobs.retraining.base import Base, prepare
 from raydream.jobs.retraining.job import Retraining
-from tests.common import RAY, wait_for
+from raydream.jobs.retraining.plan import Plan
+from raydream.training import classifier
+from tests.common import RAY, processes, wait_for
 from tests.conftest import outputs
 
 pytestmark = RAY
@@ -26,8 +33,8 @@ SMALL = {
     "batch_size": 8,
     "head_epochs": 10,
     "epochs": 3,
-    "rate": 0.01,
-    "head_rate": 0.01,
+    "learning_rate": 0.01,
+    "head_learning_rate": 0.01,
     "dropout": 0.0,
     "dreams": 0,
 }
@@ -123,15 +130,16 @@ def test_a_table_names_the_images_and_other_labels_are_noticed(
     finished: Path, tiny_path: str, photographs: Path, tmp_path: Path
 ) -> None:
     rows = [f"{name}/{index:02}.png,{name}" for name in CLASSES for index in range(20)]
-    table = photographs.parent / "labelled.csv"
-    table.write_text("\n".join(["image,label", *(f"{photographs.name}/{row}" for row in rows)]))
+    table = photographs / "labelled.csv"
+    table.write_text("\n".join(["image,label", *rows]))
     job = {"data": str(table), "output": str(tmp_path / "out"), "backbone": tiny_path, **SMALL}
     figures = retrain.run(Retraining(**job))
     assert figures["accuracy"] == 1.0
     assert (tmp_path / "out/classifier.keras").read_bytes()
-    table.write_text("\n".join(["image,label", *(f"{photographs.name}/{row}" for row in rows[1:])]))
+    table.write_text("\n".join(["image,label", *rows[1:]]))
     with pytest.raises(UsageError, match=r"holds a run with images \(digest\)"):
         retrain.run(Retraining(**job))
+    table.unlink()
 
 
 @pytest.mark.slow
@@ -152,6 +160,54 @@ def test_killed_twice_and_run_again_it_makes_the_same(
     assert "test images: see " in done.stderr.splitlines()[-1]
     for one, other in zip(weights(output), weights(finished), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_two_workers_of_which_one_dies_make_the_same_as_one(
+    finished: Path, photographs: Path, tiny_path: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    output = tmp_path / "out"
+    words = {**SMALL, "data": photographs, "output": output, "backbone": tiny_path, "workers": 2, "dreams": 2}
+    options = [word for key, value in words.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    command = [sys.executable, "-m", "raydream.jobs.retrain", *options]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as job:
+        wait_for(lambda: "fine-tuning" in metrics(output))
+        os.kill(processes("RayTrainWorker", environment["RAY_TMPDIR"])[-1], signal.SIGKILL)
+        said = job.communicate()[1]
+    assert job.returncode == 0, said
+    assert "a worker died: continuing after the last checkpoint" in said
+    for one, other in zip(weights(output), weights(finished), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert len(list((output / "grids").iterdir())) == SMALL["epochs"]
+    assert "<html" in (output / "before-after.html").read_text()
+
+
+def metrics(output: Path) -> str:
+    file = output / "metrics.jsonl"
+    return file.read_text() if file.exists() else ""
+
+
+def test_a_grid_shows_images_and_their_dreams(photographs: Path, tiny_path: str, tmp_path: Path) -> None:
+    places = {"data": str(photographs), "output": str(tmp_path / "out"), "backbone": tiny_path}
+    job = prepare(Retraining(**{**places, **SMALL, "dreams": 1}))
+    found = list_labelled(str(photographs))
+    plan = Plan(job=job, found=found, parts=("train", "validation", "test") * 20)
+    network = classifier.classifier(Base(job).network, len(CLASSES))
+    images, dreams = grid.grid(plan, network)
+    assert len(images) == len(dreams) == 6
+    change = [np.abs(dream - image).mean() for image, dream in zip(images, dreams, strict=True)]
+    assert min(change) > 0.01
+    assert max(change) < 0.7
+    assert grid.grid(replace(plan, job=replace(job, dreams=0)), network) == []
+
+
+def test_a_finished_run_does_no_work_again(
+    finished: Path, tiny_path: str, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raydream.jobs.train.fit.fit", lambda *_: pytest.fail("trained again"))
+    before = (finished / "evaluation.json").read_bytes()
+    retrain.run(Retraining(data=str(photographs), output=str(finished), backbone=tiny_path, **SMALL))
+    assert (finished / "evaluation.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

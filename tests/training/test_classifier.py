@@ -65,7 +65,7 @@ def tuner(base: Any, rate: float = 0.05, **dropout: Any) -> classifier.Tuner:
     classifier.unfreeze(network, "mix")
     mask = classifier.Dropout(**{"share": 0.2, "seed": 3, **dropout})
     options = {"batch_size": 8, "smoothing": 0.0, "validation": lambda: [batch()]}
-    return classifier.Tuner(network, keras.optimizers.SGD(rate), ("dark", "light"), mask, **options)
+    return classifier.Tuner(network, keras.optimizers.SGD(rate), ("dark", "light"), mask, lambda network: [], **options)
 
 
 def batch() -> dict[str, np.ndarray]:

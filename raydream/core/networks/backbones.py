@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -102,14 +103,36 @@ def load_backbone(
         UsageError: an unknown backbone or layer, or weights that are missing or do not fit; the message names valid
             values.
     """
-    import keras
-
     if weights is None and name in DEFAULT_WEIGHTS:
         weights = DEFAULT_WEIGHTS[name]
     whole, architecture = loading.load(name, weights)
     known = layer_names(whole)
     for layer in layers:
         _require_layer(layer, known, name, weights)
+    return replace(backbone_of(whole, layers, name, pooling, dtype), vgg=is_vgg(architecture))
+
+
+def is_vgg(architecture: str | None) -> bool:
+    """Whether an architecture in `loading.ARCHITECTURES` takes images in VGG's range."""
+    return architecture in _VGG
+
+
+def backbone_of(
+    whole: KerasModel, layers: Sequence[str], name: str, pooling: Pooling = "max", dtype: str = "float32"
+) -> Backbone:
+    """A backbone from a functional Keras model, with its weights as they are now.
+
+    Args:
+        whole: the model, which takes images in [-1, 1].
+        layers: the layers whose activations the backbone returns; the model must have them.
+        name: the name of the model for error messages.
+        pooling, dtype: see `load_backbone`.
+
+    Raises:
+        UsageError: the model does not take one image, or is not a flat graph of layers.
+    """
+    import keras
+
     outputs = outputs_of(whole)
     network = keras.Model(whole.inputs, [outputs[layer] for layer in layers])
     _require_plain(network, name)
@@ -118,7 +141,26 @@ def load_backbone(
     if dtype != outside:
         network = folded(network, pooling, dtype)
     values = tuple(np.asarray(variable) for variable in network.variables)
-    return Backbone(name, tuple(layers), network, values, vgg=architecture in _VGG, dtype=outside)
+    return Backbone(name, tuple(layers), network, values, dtype=outside)
+
+
+def with_vgg_range(model: KerasModel) -> KerasModel:
+    """A copy of a VGG network for images in [-1, 1]: its first layer, `vgg_range`, converts them."""
+    import keras
+
+    first = nodes(model)[1].layer
+    convert = keras.layers.Conv2D(3, 1, name="vgg_range", trainable=False)
+
+    def call(layer: Any, *args: Tensor, **kwargs: Any) -> Tensor:
+        return layer(convert(*args) if layer.name == first.name else args[0], **kwargs)
+
+    image = keras.Input((None, None, 3), name="image")
+    copy = keras.models.clone_model(model, input_tensors=[image], call_function=call)
+    convert.set_weights([127.5 * np.eye(3)[None, None, ::-1], 127.5 - np.array(_VGG_MEAN)])
+    for layer in model.layers:
+        if layer.weights:
+            copy.get_layer(layer.name).set_weights(layer.get_weights())
+    return copy
 
 
 def _require_plain(model: KerasModel, name: str) -> None:

@@ -1,8 +1,8 @@
-"""The classes of a classifier: their names inside a `.keras` file, and their logits as an objective.
+"""The classes of a classifier: their names inside its file, and their logits as an objective.
 
-A `.keras` file is a zip archive, and Keras ignores entries that it does not know. The entry `classes.json` is a JSON
-list of the names, in the order of the channels of the layer `class_logits`. The mean of a channel over all positions is
-the logit of its class.
+A `.keras` or compact `.npz` file is a zip archive, and its readers ignore entries that they do not know. The entry
+`classes.json` is a JSON list of the names, in the order of the channels of the layer `class_logits`. The mean of a
+channel over all positions is the logit of its class.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 
 
 def with_classes(data: bytes, names: Sequence[str]) -> bytes:
-    """The bytes of a `.keras` file with the names of its classes inside; names that are already there are replaced.
+    """The bytes of a `.keras` or compact `.npz` file with the names of its classes; names already there are replaced.
 
     Args:
         data: the bytes of the file, with a layer `class_logits`.
         names: one name per channel of that layer, in the order of the channels.
 
     Raises:
-        UsageError: `data` is not a `.keras` file, or the names are empty or not all different.
+        UsageError: `data` is no such file, or the names are empty or not all different.
     """
     if not _are_names(names := list(names)):
         raise UsageError("the classes of a network must be one or more different names")
@@ -46,7 +46,7 @@ def with_classes(data: bytes, names: Sequence[str]) -> bytes:
                     new.writestr(info, old.read(info))
             new.writestr(entry, json.dumps(names))
     except _BROKEN as error:
-        raise UsageError("the network is not a .keras file, or is incomplete") from error
+        raise UsageError("the network is not a .keras or .npz file, or is incomplete") from error
     return buffer.getvalue()
 
 

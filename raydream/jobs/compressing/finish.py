@@ -7,7 +7,9 @@ from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from raydream.core.networks.classes import classes_of, with_classes
 from raydream.core.networks.quantization import Moments
+from raydream.core.objectives import CLASS_LAYER
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, nearest
 from raydream.jobs.cluster import say
@@ -35,6 +37,8 @@ def finish(
     stem = PurePosixPath(job.backbone).stem
     last = network.layers[-1].name
     data = compact.dump(network, parts, original.name, {"through": last, "bits": job.bits})
+    if last == CLASS_LAYER and (names := classes_of(original.files.backbone)):
+        data = with_classes(data, names)
     compressed = compression.restored(network, parts)
     figures: dict[str, Any] = {"bytes": len(data)}
     rows = []

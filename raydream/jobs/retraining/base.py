@@ -32,10 +32,7 @@ def prepare(job: Retraining) -> Retraining:
     storage.check_apart(folder, job.output, "the next run would read its own output")
     if job.through == CLASS_LAYER:
         raise UsageError(f"--through {CLASS_LAYER}: the head is replaced: name a layer below it")
-    base = Base(job)
-    if base.architecture in ("vgg16", "vgg19"):
-        raise UsageError(f"{job.backbone} cannot be retrained yet: its images are in another range than [-1, 1]")
-    base = Base(replace(job, through=base.through))
+    base = Base(replace(job, through=Base(job).through))
     job = replace(base.job, unfreeze=job.unfreeze or base.middle)
     unfreeze(base.network, str(job.unfreeze))  # raises if there is no such layer
     return job
@@ -46,11 +43,6 @@ class Base(TrainedNetwork):
     """The backbone of a job; the driver and each worker load it."""
 
     job: Retraining
-
-    @property
-    def architecture(self) -> str | None:
-        """Its name in `loading.ARCHITECTURES`, if it is one of those."""
-        return self.whole.architecture
 
     @property
     def through(self) -> str:
@@ -71,6 +63,7 @@ class Base(TrainedNetwork):
     @cached_property
     def network(self) -> KerasModel:
         """The network up to `through`, with its batch norms folded: images in [-1, 1] to a feature map."""
-        from raydream.core.networks import compression
+        from raydream.core.networks import backbones, compression
 
-        return compression.plain(self.whole.model, self.through)
+        network = compression.plain(self.whole.model, self.through)
+        return backbones.with_vgg_range(network) if backbones.is_vgg(self.whole.architecture) else network

@@ -15,8 +15,9 @@ from raydream import runtime
 from raydream.data import codec, summary
 from raydream.data.storage import Folder
 from raydream.jobs import cluster
+from raydream.jobs.retraining import grid
 from raydream.jobs.retraining.base import Base
-from raydream.jobs.retraining.train import HEAD_FOLDER, Plan
+from raydream.jobs.retraining.plan import HEAD_FOLDER, Plan
 from raydream.jobs.train.streams import picture
 from raydream.pages import before_after
 from raydream.pages.before_after import Dreamed, Row
@@ -43,8 +44,8 @@ def _dreamed(plan: Plan) -> tuple[list[Row], dict[str, Any], list[str]]:
     runtime.worker()
     with tempfile.TemporaryDirectory() as folder:
         files = _networks(plan, Path(folder))
-        layers = _layers(plan, files[0])
-        chosen = _chosen(plan, plan.job.dreams)
+        layers = grid.layers(plan, Base(plan.job).network)
+        chosen = plan.spread("test", plan.job.dreams)
         dreams = [_dreams(plan, chosen, file, layers) for file in files]
         measured = [_activations(plan, file, layers) for file in files]
     rows = [
@@ -73,29 +74,6 @@ def _networks(plan: Plan, folder: Path) -> tuple[str, str]:
     before.save(folder / "before.keras")  # type: ignore[attr-defined]
     (folder / "after.keras").write_bytes(out.read("classifier.keras"))
     return str(folder / "before.keras"), str(folder / "after.keras")
-
-
-def _layers(plan: Plan, file: str) -> list[str]:
-    """Layers to dream with: those of the preset `quick`, or else the middle one and the last one."""
-    from raydream.core.networks import backbones
-    from raydream.recipe import Recipe
-
-    known, wanted = backbones.channels_of(file), Recipe.load("quick").objective.layers
-    return [*wanted] if {*wanted} <= {*known} else list(dict.fromkeys([str(plan.job.unfreeze), str(plan.job.through)]))
-
-
-def _chosen(plan: Plan, number: int) -> list[int]:
-    """Test images, spread over the classes."""
-    members = plan.members("test").tolist()
-    ranks: dict[int, int] = {}
-    order = []
-    for n in members:
-        label = plan.found.labels[n]
-        ranks[label] = ranks.get(label, -1) + 1
-        order.append((ranks[label], label, n))
-    first = sorted(order)[: max(number, len(plan.found.classes))]
-    step = max(1, len(first) // number) if number else 1
-    return [n for _, _, n in first[::step]][:number]
 
 
 def _dreams(plan: Plan, chosen: Sequence[int], file: str, layers: Sequence[str]) -> list[Dreamed]:

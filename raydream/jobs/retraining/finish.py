@@ -13,7 +13,7 @@ from raydream.data import summary
 from raydream.data.storage import Folder
 from raydream.jobs.retraining.features import Examined
 from raydream.jobs.retraining.job import Retraining
-from raydream.jobs.retraining.train import HEAD_FOLDER, TEST, Plan
+from raydream.jobs.retraining.plan import HEAD_FOLDER, TEST, Plan
 from raydream.pages import cards, confusion
 
 FIGURES = "evaluation.json"

@@ -20,10 +20,12 @@ class Retraining:
         str, typer.Option(help="Folder of class folders, table (CSV, TSV, Parquet) or data set: a path or URL.")
     ]
     output: Annotated[str, typer.Option(help="Folder for the networks and their figures: a path or URL.")]
-    backbone: Annotated[str, typer.Option(help="inception_v3, or the path or URL of a .keras or .npz file.")] = (
-        "inception_v3"
-    )
-    weights: Annotated[str | None, typer.Option(help="compact, imagenet, or a weights file. Default: compact.")] = None
+    backbone: Annotated[
+        str, typer.Option(help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file.")
+    ] = "inception_v3"
+    weights: Annotated[
+        str | None, typer.Option(help="compact, imagenet, or a weights file. Default: compact, imagenet for VGG.")
+    ] = None
     through: Annotated[
         str | None, typer.Option(metavar="LAYER", help="The last layer to keep. Default: the network's last.")
     ] = None
@@ -38,7 +40,9 @@ class Retraining:
     size: Annotated[int, typer.Option(min=75, metavar="PIXELS", help="Side of the images.")] = 224
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Images per step, over all workers.")] = 32
     dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Dropout before the head.")] = 0.2
-    smoothing: Annotated[float, typer.Option(min=0, max=0.9, help="Label smoothing.")] = 0.1
+    label_smoothing: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the label that is spread over all classes.")
+    ] = 0.1
     patience: Annotated[
         int, typer.Option(min=0, metavar="N", help="End a phase after N epochs without improvement; 0 for never.")
     ] = 5
@@ -46,15 +50,17 @@ class Retraining:
     head_epochs: Annotated[
         int, typer.Option(min=1, metavar="N", help="Maximum number of epochs.", rich_help_panel=_HEAD)
     ] = 40
-    head_rate: Annotated[float, typer.Option(min=1e-9, help="AdamW's learning rate.", rich_help_panel=_HEAD)] = 1e-3
-    head_decay: Annotated[float, typer.Option(min=0, help="AdamW's weight decay.", rich_help_panel=_HEAD)] = 1e-2
+    head_learning_rate: Annotated[
+        float, typer.Option(min=1e-9, help="AdamW's learning rate.", rich_help_panel=_HEAD)
+    ] = 1e-3
+    head_weight_decay: Annotated[float, typer.Option(min=0, help="AdamW's weight decay.", rich_help_panel=_HEAD)] = 1e-2
     epochs: Annotated[
         int,
         typer.Option(
             min=0, metavar="N", help="Maximum number of epochs; 0 trains only the head.", rich_help_panel=_TUNE
         ),
     ] = 6
-    rate: Annotated[
+    learning_rate: Annotated[
         float,
         typer.Option(min=1e-9, help="Learning rate of SGD (momentum 0.9); it falls to 0.", rich_help_panel=_TUNE),
     ] = 5e-3
@@ -76,7 +82,7 @@ class Retraining:
         typer.Option(min=0, help="Mix images: parameter of the beta distribution; 0 for off.", rich_help_panel=_TUNE),
     ] = 0.0
     dreams: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Test images to dream before and after; 0 for none.")
+        int, typer.Option(min=0, metavar="N", help="Test images to dream before and after; 0 for no dreams at all.")
     ] = 4
     workers: Annotated[
         int | None,

@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from raydream.data import codec
-from raydream.data.labelled import Labelled
 from raydream.data.storage import Folder
-from raydream.jobs.retraining import features
+from raydream.jobs.retraining import features, grid
 from raydream.jobs.retraining.base import Base
-from raydream.jobs.retraining.job import Retraining
+from raydream.jobs.retraining.plan import HEAD_FOLDER, TEST, Plan
 from raydream.jobs.train import checkpoints, loop, streams
 from raydream.training.augmentation import Augmentation
 
 HEAD, TUNE = "head", "fine-tuning"
-HEAD_FOLDER = "_raydream/head"
-TEST = "_raydream/test.npz"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What the driver has found out, for the workers.
-
-    Attributes:
-        job: the settings.
-        found: all images, readable or not.
-        parts: the split of each image: `train`, `validation`, `test`, or empty if it cannot be read.
-    """
-
-    job: Retraining
-    found: Labelled
-    parts: tuple[str, ...]
-
-    def members(self, part: str) -> NDArray[np.int64]:
-        """The numbers of the images of a split."""
-        return np.flatnonzero(np.asarray(self.parts) == part)
-
-    def labels(self, part: str) -> NDArray[np.int32]:
-        """The classes of the images of a split."""
-        return np.asarray(self.found.labels, np.int32)[self.members(part)]
 
 
 def train(settings: dict[str, Any]) -> None:
@@ -73,10 +46,10 @@ def _train_head(plan: Plan, worker: loop.Worker) -> None:
         head = Head(
             known.shape[1],
             len(plan.found.classes),
-            job.head_rate,
-            job.head_decay,
+            job.head_learning_rate,
+            job.head_weight_decay,
             batch_size=job.batch_size,
-            smoothing=job.smoothing,
+            smoothing=job.label_smoothing,
             validation=part("validation").all,
         )
     schedule = loop.Schedule(name=HEAD, epochs=job.head_epochs, patience=job.patience, export=HEAD_FOLDER)
@@ -112,15 +85,16 @@ def _tune(plan: Plan, worker: loop.Worker) -> None:
         with np.load(io.BytesIO(Folder(job.output).read(f"{HEAD_FOLDER}/head.npz"))) as head:
             classifier.set_head(network, head["kernel"], head["bias"])
         classifier.unfreeze(network, str(job.unfreeze))
-        rate = keras.optimizers.schedules.CosineDecay(job.rate, max(1, job.epochs) * data.steps)
+        rate = keras.optimizers.schedules.CosineDecay(job.learning_rate, max(1, job.epochs) * data.steps)
         tuner = classifier.Tuner(
             network,
             keras.optimizers.SGD(rate, momentum=0.9),
             batch_size=job.batch_size,
-            smoothing=job.smoothing,
+            smoothing=job.label_smoothing,
             validation=_pictures(plan, "validation", worker.rank, worker.workers).all,
             classes=plan.found.classes,
             dropout=classifier.Dropout(share=job.dropout, seed=job.seed, rank=worker.rank, workers=worker.workers),
+            show=partial(grid.grid, plan),
         )
     schedule = loop.Schedule(name=TUNE, epochs=job.epochs, patience=job.patience, from_start=True)
     loop.run(tuner, data, schedule, worker)
