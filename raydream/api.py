@@ -216,7 +216,7 @@ def dreamed(
 
     seed = recipe.seed_of(photograph.id) if seed is None else seed
     image = _or_refuse(codec.fit, photograph.image, recipe.size)
-    steps = engine.dream_steps(image[None], recipe, backbone, [seed])
+    steps = engine.dream_steps(image[None], recipe, backbone, [seed], assets.pictures(recipe))
     if progress:
         sizes = engine.usable_sizes(image.shape[0], image.shape[1], recipe, backbone)
         work = sum(h * w * recipe.steps_of(octave, len(sizes)) for octave, (h, w) in enumerate(sizes))

@@ -16,13 +16,14 @@ import fsspec
 
 from raydream import runtime
 from raydream.core.networks import classes
-from raydream.data import storage
+from raydream.data import codec, storage
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
 from raydream.recipe import DEFAULT_WEIGHTS, Recipe
 from raydream.types import Pooling
 
 if TYPE_CHECKING:
+    from raydream.core.context import Pictures
     from raydream.core.networks.backbones import Backbone
 
 # Facts that change when a remote file changes, as fsspec's file systems name them.
@@ -177,7 +178,44 @@ def _located(recipe: Recipe) -> tuple[Recipe, Files]:
             f"those of the recipe ({str(recipe.weights_digest)[:12]})"
         )
     objective = classes.resolved(recipe.objective, files.backbone)
-    return recipe.changed(objective=objective).resolved(found), files
+    recipe = recipe.changed(objective=objective)
+    named = {name: (name, _picture_digest(name, known)) for name, known in recipe.pictures.items()}
+    return recipe.with_pictures(named).resolved(found), files
+
+
+def pictures(recipe: Recipe) -> Pictures:
+    """The guides, styles and masks of a resolved recipe, for `engine.dream_steps`.
+
+    The last few stay in memory, so that a second call is fast.
+
+    Raises:
+        UsageError: an image is missing, cannot be read, or has another digest.
+    """
+    for name, known in recipe.pictures.items():
+        _picture_digest(name, known)
+    return _pictures(tuple(recipe.pictures.items()))
+
+
+@lru_cache(maxsize=4)
+def _pictures(named: tuple[tuple[str, str | None], ...]) -> Pictures:
+    """The images by name; the digests are part of the key, so that a changed file is read again."""
+    from raydream.core.context import Pictures
+
+    images = {}
+    for name, _ in named:
+        try:
+            images[name] = codec.decode(Path(fetch(name, "picture")).read_bytes())
+        except ValueError as error:
+            raise UsageError(f"picture {name}: {error}") from error
+    return Pictures(images)
+
+
+def _picture_digest(name: str, known: str | None) -> str:
+    """The digest of an image that a recipe names; raises a `UsageError` unless it is the `known` one, if any."""
+    found = digest(fetch(name, "picture"), "picture")
+    if known not in (None, found):
+        raise UsageError(f"picture {name} ({found[:12]}) is not that of the recipe ({str(known)[:12]})")
+    return found
 
 
 @lru_cache(maxsize=4)

@@ -5,24 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from importlib import resources
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import CoreSchema, core_schema
 
-from raydream.core.objectives import CLASS_LAYER, Objective, Term
+from raydream.core.objectives import HALVES, KINDS, PICTURES, AnyTerm, Mean, Objective, Term
 from raydream.errors import UsageError, nearest
-from raydream.types import Carry, Pooling, Precision, StepRule, Tiling
+from raydream.types import Balance, Canvas, Carry, Keep, Optimizer, Pooling, Precision, StepRule, Tiling
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Pixels = Annotated[int, Field(ge=1, le=100_000)]
+Gain = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 # The weights of a named backbone if the recipe has no `weights`.
 DEFAULT_WEIGHTS = {"inception_v3": "compact", "vgg16": "imagenet", "vgg19": "imagenet"}
@@ -32,37 +35,43 @@ _WEIGHTS_FOLLOW = {"backbone", "weights"}
 _KEYS = {"class_name": "class"}
 
 
-def _objective(value: Any) -> Any:
-    """Converts a layer's name, a term, or a list of these to an objective."""
-    if isinstance(value, str | Mapping):
+class _Parsing:
+    """Converts a layer's name, a term, or a list of these to an objective, for pydantic."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        terms = handler.generate_schema(tuple[Annotated[AnyTerm, Field(discriminator="kind")], ...])
+        objective = core_schema.no_info_after_validator_function(Objective, terms)
+        return core_schema.no_info_before_validator_function(_terms, objective)
+
+
+def _terms(value: Any) -> Any:
+    """An objective as a list of mappings, as far as its parts can be converted."""
+    if isinstance(value, Objective):
+        value = value.terms
+    elif isinstance(value, str | Mapping | Term):
         value = [value]
-    if isinstance(value, list | tuple):
-        value = {"terms": tuple(_term(term) for term in value)}
-    return value
-
-
-def _term(value: Any) -> Any:
-    """Converts a layer's name or a term as in YAML to the attributes of a `Term`."""
-    if isinstance(value, str):
-        return {"layer": value}
-    if not isinstance(value, Mapping) or "class" not in value:
+    if not isinstance(value, list | tuple):
         return value
-    name = value["class"]
-    number = isinstance(name, int) and not isinstance(name, bool)  # a class with the name 7
-    return {k: v for k, v in value.items() if k != "class"} | {"class_name": str(name) if number else name}
+    return tuple(_term(term, number) for number, term in enumerate(value))
 
 
-def _check_source(term: Term, place: str) -> None:
-    """Raises a ValueError unless a term has a layer, or a class without what the class decides."""
-    if term.class_name is None:
-        if not term.layer:
-            raise ValueError(f"{place}: layer or class is missing")
-        return
-    filled_in = term.layer == CLASS_LAYER and len(term.channels or ()) == 1  # in a resolved recipe
-    if not term.class_name:
-        raise ValueError(f"{place}: class must not be empty")
-    if term.kind != "mean" or not (filled_in or (not term.layer and term.channels is None)):
-        raise ValueError(f"{place}: class {term.class_name!r} decides the layer, channels and kind: leave them out")
+def _term(value: Any, number: int) -> Any:
+    """Converts a layer's name or a term as in YAML to the attributes of a term."""
+    if isinstance(value, str):
+        return {"kind": "mean", "layer": value}
+    if isinstance(value, Term):
+        return asdict(value)
+    if not isinstance(value, Mapping):
+        return value
+    if "class" in value:
+        name = value["class"]
+        if value.get("kind", "mean") != "mean":
+            raise ValueError(
+                f"objective[{number}]: class {name!r} decides the layer, channels and kind: leave them out"
+            )
+        is_number = isinstance(name, int) and not isinstance(name, bool)  # a class with the name 7
+        value = {k: v for k, v in value.items() if k != "class"} | {"class_name": str(name) if is_number else name}
+    return {"kind": "mean", **value}
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", revalidate_instances="always"))
@@ -92,6 +101,17 @@ class Recipe:
         tile: maximum side, in pixels, of the part that goes through the network at once.
         tiling: `roll` or `exact`; see `tiles`.
         seed: seed of the random numbers, together with an image's key.
+        balance: `source` divides each term of the objective by its value on the photograph, so that layers of small
+            activations count as much as those of large ones; `none` does not.
+        canvas: what is changed: `pixels`, or `fourier` coefficients in decorrelated colours; see `canvas`.
+        optimizer: `ascent`, or `adam`, whose step size is the learning rate.
+        bands: gains of the frequency bands of the gradient, finest first; see `update.equalize`. Empty for none.
+        rotate: largest random rotation before each step, in degrees.
+        rescale: largest random change of the size before each step: 0.1 is from 0.9 to 1.1 times.
+        keep: what stays as in the photograph: its `color`, its `brightness`, or `none`.
+        mask: where the picture may change: `left`, `right`, `top`, `bottom`, or the path or URL of an image in which
+            white may change and black stays; None for everywhere.
+        mask_digest: SHA-256 of the mask's file; filled in when a recipe is resolved.
     """
 
     backbone: str = "inception_v3"
@@ -99,9 +119,7 @@ class Recipe:
     weights_digest: str | None = None
     pooling: Pooling = "max"
     precision: Precision | None = None
-    objective: Annotated[Objective, BeforeValidator(_objective)] = field(
-        default=Objective((Term(layer="mixed3"), Term(layer="mixed5")))
-    )
+    objective: Annotated[Objective, _Parsing()] = field(default=Objective((Mean(layer="mixed3"), Mean(layer="mixed5"))))
     size: Pixels | tuple[Pixels, Pixels] | None = None
     octaves: Annotated[int, Field(ge=1, le=32)] = 3
     octave_scale: Annotated[float, Field(gt=1, le=8)] = 1.4
@@ -115,6 +133,15 @@ class Recipe:
     tile: Annotated[int, Field(ge=96, le=8192)] = 512
     tiling: Tiling = "roll"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    balance: Balance = "none"
+    canvas: Canvas = "pixels"
+    optimizer: Optimizer = "ascent"
+    bands: Annotated[tuple[Gain, ...], Field(max_length=10)] = ()
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    rescale: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    keep: Keep = "none"
+    mask: str | None = None
+    mask_digest: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -125,12 +152,19 @@ class Recipe:
         if self.weights is None and self.backbone in DEFAULT_WEIGHTS:
             object.__setattr__(self, "weights", DEFAULT_WEIGHTS[self.backbone])
         for number, term in enumerate(self.objective.terms):
-            _check_source(term, f"objective[{number}]")
+            if term.problem:
+                raise ValueError(f"objective[{number}]: {term.problem}")
+            name = getattr(term, "class_name", None) or term.layer or term.kind
             if not math.isfinite(term.weight):
-                name = term.class_name or term.layer
                 raise ValueError(f"objective: the weight of {name!r} must be a finite number, not {term.weight}")
-            if term.channels is not None and min(term.channels, default=-1) < 0:
-                raise ValueError(f"objective: the channels of {term.layer!r} must be one or more numbers of at least 0")
+            channels = getattr(term, "channels", None)
+            if channels is not None and min(channels, default=-1) < 0:
+                raise ValueError(f"objective: the channels of {name!r} must be one or more numbers of at least 0")
+        if not self.objective.features:
+            raise ValueError("objective: needs at least one term with a layer or class")
+        on_pixels = self.canvas == "pixels" and self.optimizer == "ascent"
+        if not on_pixels and (self.mask is not None or self.keep != "none"):
+            raise ValueError("mask and keep need canvas: pixels and optimizer: ascent")
         if isinstance(self.steps, tuple) and len(self.steps) != self.octaves:
             raise ValueError(
                 f"steps: a list of {len(self.steps)}, but octaves is {self.octaves}: use one number, "
@@ -193,18 +227,55 @@ class Recipe:
         """The recipe with the values that resolving fills in: the digest of its weights, and its precision."""
         return self.changed(weights_digest=weights_digest, precision=self.precision or "float32")
 
+    @property
+    def pictures(self) -> dict[str, str | None]:
+        """Path or URL of each guide, style and mask -> its digest, if it is known."""
+        found = [_pictures(part) for part in (*self.objective.terms, self)]
+        return {name: digest for part in found for name, digest in part.values()}
+
+    def with_pictures(self, files: Mapping[str, tuple[str, str | None]]) -> Recipe:
+        """The recipe with other paths or URLs, and digests, of its guides, styles and masks, by their names before."""
+
+        def changes(part: Term | Recipe) -> dict[str, Any]:
+            found: dict[str, Any] = {}
+            for key, (name, _) in _pictures(part).items():
+                found[key], found[f"{key}_digest"] = files[name]
+            return found
+
+        terms = tuple(replace(term, **changes(term)) for term in self.objective.terms)
+        return self.changed(objective=Objective(terms), **changes(self))
+
+    def guided(self, guides: Sequence[str]) -> Recipe:
+        """The recipe with guide images, each as `IMAGE`, or with options as in `IMAGE:mask=left:weight=2`.
+
+        Each layer of the objective takes each guide. The options are `mask` (see `Term`), `weight`, and `match` (see
+        `Guide`).
+
+        Raises:
+            UsageError: an option is unknown, or the objective has no layer.
+        """
+        layers = [term for term in self.objective.features if term.layer and not getattr(term, "class_name", None)]
+        if guides and not layers:
+            raise UsageError("a guide needs a layer: the objective has none, such as mixed3")
+        terms = []
+        for guide in guides:
+            name, *options = _OPTION.split(guide)
+            given = dict(zip(options[::2], options[1::2], strict=True))
+            weight = _number(given.pop("weight", "1"), guide)
+            values = {"kind": "guide", "guide": name, **given}
+            terms += [{**values, "layer": term.layer, "weight": weight * term.weight} for term in layers]
+        return Recipe.parse(self.as_dict(), {"objective": terms}, where="guide") if guides else self
+
     def steps_of(self, octave: int, octaves: int) -> int:
         """Number of steps of an octave; `octaves` is smaller than in the recipe if small octaves are left out."""
         return self.steps if isinstance(self.steps, int) else self.steps[octave - octaves]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, as in YAML; default values of terms are left out."""
+        """Plain data, as in YAML; default values of terms and of rare keys are left out."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        plain = asdict(Term())
-        values["objective"] = [
-            {_KEYS.get(k, k): v for k, v in term.items() if v != plain[k]} for term in values["objective"]["terms"]
-        ]
-        return values
+        values["objective"] = [_written_term(term) for term in self.objective.terms]
+        # Keys that were added later are left out at their default, so that the digests of older recipes stay the same.
+        return {key: value for key, value in values.items() if key not in _ADDED or value != _ADDED[key]}
 
     def dump(self) -> str:
         """The recipe as YAML."""
@@ -212,10 +283,14 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical form, in hexadecimal; if the weights' digest is known, their names do not count."""
+        """SHA-256 of the canonical form, in hexadecimal; names of files whose digests are known do not count."""
         values = self.as_dict() | {"precision": self.precision or "float32"}
         if self.weights_digest:
             values |= {"backbone": self.backbone.rsplit("/", 1)[-1], "weights": None}
+        for part in (*values["objective"], values):
+            for key in PICTURES:
+                if part.get(f"{key}_digest"):
+                    part[key] = None
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -223,6 +298,44 @@ class Recipe:
         """The seed of the image with this key (its path below the input folder): below 2**63."""
         text = f"{self.seed}\n{key}".encode("utf-8", "backslashreplace")
         return int.from_bytes(hashlib.sha256(text).digest()[:8]) >> 1
+
+
+# Options of a guide on the command line; a URL may contain colons, too.
+_OPTION = re.compile(r":(mask|weight|match)=")
+
+
+def _number(text: str, guide: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"guide {guide}: weight must be a number, not {text!r}") from error
+
+
+def _pictures(part: Term | Recipe) -> dict[str, tuple[str, str | None]]:
+    """Attribute -> the name and the digest of its image, for a term or a recipe."""
+    named = {key: getattr(part, key, None) for key in PICTURES}
+    return {key: (name, getattr(part, f"{key}_digest")) for key, name in named.items() if name and name not in HALVES}
+
+
+# Keys that were added after the first digests were written, and their defaults.
+_ADDED = {
+    "balance": "none",
+    "canvas": "pixels",
+    "optimizer": "ascent",
+    "bands": [],
+    "rotate": 0.0,
+    "rescale": 0.0,
+    "keep": "none",
+    "mask": None,
+    "mask_digest": None,
+}
+
+
+def _written_term(term: Term) -> dict[str, Any]:
+    """A term as in YAML; default values are left out."""
+    values, plain = json.loads(json.dumps(asdict(term))), json.loads(json.dumps(asdict(type(term)())))
+    found = {_KEYS.get(k, k): v for k, v in values.items() if v != plain[k]}
+    return found if isinstance(term, Mean) else {"kind": values["kind"], **found}
 
 
 def presets() -> list[str]:
@@ -246,6 +359,7 @@ _RIGHT = {
     "string_": "text",
     "tuple_": "a list",
     "dataclass_": _TERM,
+    "model_attributes_type": _TERM,
     "literal_": "%(expected)s",
     "greater_than_equal": "at least %(ge)s",
     "greater_than": "more than %(gt)s",
@@ -264,8 +378,11 @@ def _first_problem(error: ValidationError) -> str:
         return str(problem["ctx"]["error"])
     if place[:1] in (("steps",), ("size",)) or place == ("objective",):
         return f"{place[0]}: must be {_EITHER[str(place[0])]}, not {given}"
+    if kind == "union_tag_invalid":
+        return f"{_written(place)}.kind: must be one of {', '.join(KINDS)}, not {_short(problem['ctx']['tag'])}"
     if kind == "unexpected_keyword_argument":
-        known = [_KEYS.get(f.name, f.name) for f in fields(Term)]
+        names = [f.name for f in fields(KINDS[str(place[-2])]) if not f.name.endswith("_digest")]
+        known = [_KEYS.get(name, name) for name in names]
         return f"{_written(place[:-1])}: unknown key {place[-1]!r}: {nearest(str(place[-1]), known)}"
     if kind == "missing":
         return f"{_written(place[:-1])}: {place[-1]} is missing"
@@ -278,7 +395,8 @@ def _first_problem(error: ValidationError) -> str:
 
 def _written(place: tuple[int | str, ...]) -> str:
     """A place in a recipe as text: `objective[1].weight`."""
-    keys = (p if isinstance(p, int) else _KEYS.get(p, p) for p in place if p != "terms")
+    tag = 2 if place[:1] == ("objective",) else -1  # pydantic adds the kind of a term
+    keys = (p if isinstance(p, int) else _KEYS.get(p, p) for n, p in enumerate(place) if n != tag)
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in keys).removeprefix(".")
 
 

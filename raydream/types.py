@@ -19,7 +19,11 @@ Size = tuple[int, int]  # (height, width) in pixels
 Weight = NDArray[np.floating[Any]]  # one array of a layer's weights
 FeatureMap = NDArray[np.floating[Any]]  # (batch, rows, columns, channels), or without the batch
 
+Balance = Literal["none", "source"]
+Canvas = Literal["pixels", "fourier"]
 Carry = Literal["blend", "detail"]
+Keep = Literal["none", "color", "brightness"]
+Optimizer = Literal["ascent", "adam"]
 Pooling = Literal["max", "average"]
 Precision = Literal["float32", "bfloat16"]
 StepRule = Literal["std", "mean_abs"]

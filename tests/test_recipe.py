@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from raydream.core.objectives import Objective, Term, l2, logit, mean
+from raydream.core.objectives import Mean, Objective, l2, logit, mean
 from raydream.errors import UsageError
 from raydream.recipe import Recipe, presets
 
@@ -156,13 +156,13 @@ def test_recipes_are_frozen():
         (["mixed3", "mixed5"], mean("mixed3") + mean("mixed5")),
         ({"layer": "mixed4", "kind": "l2"}, l2("mixed4")),
         ([{"layer": "mixed4", "channels": [7]}, "mixed5"], mean("mixed4", 7) + mean("mixed5")),
-        (mean("mixed4") * 2, Objective((Term(layer="mixed4", weight=2.0),))),
-        (Objective((Term(layer="mixed4", channels=[1, 2], weight=2),)), mean("mixed4", (1, 2)) * 2),
-        ((Term(layer="mixed4"),), mean("mixed4")),
+        (mean("mixed4") * 2, Objective((Mean(layer="mixed4", weight=2.0),))),
+        (Objective((Mean(layer="mixed4", channels=[1, 2], weight=2),)), mean("mixed4", (1, 2)) * 2),
+        ((Mean(layer="mixed4"),), mean("mixed4")),
         ({"class": "banjo"}, logit("banjo")),
         ([{"class": "banjo", "weight": 2}, "mixed4"], 2 * logit("banjo") + mean("mixed4")),
         ([{"class": 7}], logit("7")),
-        ([Term(class_name="banjo")], logit("banjo")),
+        ([Mean(class_name="banjo")], logit("banjo")),
     ],
 )
 def test_short_forms_of_the_objective(written, meant):

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raydream.core import gradients, pyramid
+from raydream.core import context, gradients, pyramid
+from raydream.core.ascent import Ascent
+from raydream.core.context import NO_PICTURES, Pictures
 from raydream.core.memory import tensor_of
 from raydream.core.networks.backbones import Backbone
-from raydream.core.update import update
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from raydream.types import Images, Size, Tensor
@@ -62,15 +64,19 @@ class Step:
         return codec.encode(np.concatenate(list(self.images), axis=1))
 
 
-def dream(images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int]) -> Images:
+def dream(
+    images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int], pictures: Pictures = NO_PICTURES
+) -> Images:
     """Dreams a batch of images; arguments as for `dream_steps`. Returns the dreams, with the shape of `images`."""
-    steps = dream_steps(images, recipe, backbone, seeds)
+    steps = dream_steps(images, recipe, backbone, seeds, pictures)
     del images  # see `memory`: saves a copy of a large image if the caller has no reference to it
     (last,) = deque(steps, maxlen=1)
     return last.images
 
 
-def dream_steps(images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int]) -> Iterator[Step]:
+def dream_steps(
+    images: Images, recipe: Recipe, backbone: Backbone, seeds: Sequence[int], pictures: Pictures = NO_PICTURES
+) -> Iterator[Step]:
     """Dreams a batch of images, step by step.
 
     Args:
@@ -79,6 +85,7 @@ def dream_steps(images: Images, recipe: Recipe, backbone: Backbone, seeds: Seque
         recipe: the recipe to follow.
         backbone: a backbone that was loaded with the recipe's layers.
         seeds: one per image; the same seed gives the same dream.
+        pictures: the guides, styles and masks that the recipe names; see `assets.pictures`.
 
     Returns:
         An iterator of `Step` events, one per update. Reading it does the work.
@@ -88,32 +95,34 @@ def dream_steps(images: Images, recipe: Recipe, backbone: Backbone, seeds: Seque
     """
     _check(images, seeds)
     sizes = usable_sizes(images.shape[1], images.shape[2], recipe, backbone)
-    return _steps(tensor_of(images.astype(backbone.dtype, copy=False)), sizes, recipe, backbone, seeds)
+    source = tensor_of(images.astype(backbone.dtype, copy=False))
+    randoms = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
+    return _steps(source, sizes, _Work(recipe, backbone, pictures), randoms)
+
+
+class _Work(NamedTuple):
+    """What stays the same during a dream."""
+
+    recipe: Recipe
+    backbone: Backbone
+    pictures: Pictures
 
 
 def _steps(
-    source: Tensor, sizes: Sequence[Size], recipe: Recipe, backbone: Backbone, seeds: Sequence[int]
+    source: Tensor, sizes: Sequence[Size], work: _Work, randoms: Sequence[np.random.Generator]
 ) -> Iterator[Step]:
-    randoms = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
+    recipe = work.recipe
     dreams = None
     for octave, size in enumerate(sizes):
         dreams = pyramid.start(source, size, dreams, recipe.carry, recipe.blend)
+        ascent = Ascent.start(dreams, source, *work)
         if octave == len(sizes) - 1:
             del source  # see `memory`: saves a copy of a large image
+        del dreams
         steps = recipe.steps_of(octave, len(sizes))
         for step in range(steps):
-            shifts = [(int(r.integers(size[0])), int(r.integers(size[1]))) for r in randoms]
-            dreams, objective = _ascend(dreams, recipe, backbone, shifts, (step + 1) / steps)
+            dreams, objective = ascent.step(randoms, (step + 1) / steps)
             yield Step(octave, len(sizes), step, steps, size, dreams, objective)
-
-
-def _ascend(
-    images: Tensor, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]], progress: float
-) -> tuple[Tensor, Tensor]:
-    """The images after one step, and their objective before it; `progress` is (step + 1) / steps in the octave."""
-    gradient, objective = gradients.gradient_of(images, recipe, backbone, shifts)
-    ascend = update(recipe.step_rule, recipe.smoothing, recipe.chroma, backbone.dtype)
-    return ascend(images, gradient, recipe.step_size, progress), objective
 
 
 def usable_sizes(height: int, width: int, recipe: Recipe, backbone: Backbone) -> list[Size]:
@@ -133,14 +142,28 @@ def usable_sizes(height: int, width: int, recipe: Recipe, backbone: Backbone) ->
     return usable
 
 
-def measure(images: Images, recipe: Recipe, backbone: Backbone) -> NDArray[np.float64]:
+def measure(
+    images: Images,
+    recipe: Recipe,
+    backbone: Backbone,
+    pictures: Pictures = NO_PICTURES,
+    source: Images | None = None,
+) -> NDArray[np.float64]:
     """Objective of each image (batch, height, width, 3) in [-1, 1], without rolling: shape (batch,).
+
+    Args:
+        images: the images.
+        recipe, backbone, pictures: see `dream_steps`.
+        source: their photographs, for objectives that compare with them; None if the images are photographs.
 
     Raises:
         UsageError: the images are too small for the backbone.
     """
     usable_sizes(images.shape[1], images.shape[2], recipe.changed(octaves=1, steps=1), backbone)
-    return gradients.value_of(images, recipe, backbone)
+    photographs = tensor_of((images if source is None else source).astype(backbone.dtype, copy=False))
+    size = (images.shape[1], images.shape[2])
+    known = context.of_octave(photographs, size, recipe.objective, backbone, pictures)
+    return gradients.value_of(images, recipe, backbone, known)
 
 
 def _check(images: Images, seeds: Sequence[int]) -> None:

@@ -1,119 +1,322 @@
-"""The objective and its gradient with respect to the pixels, tile by tile. Dreams use no other gradient tape."""
+"""The objective and its gradient with respect to the pixels, tile by tile.
+
+If the objective is linear in its statistics, or there is only one tile, one pass over the tiles is enough. Otherwise a
+first pass sums the statistics of all tiles, and a second one pulls back the slope of the objective at these sums.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raydream.core import tiles
+from raydream.core import context as contexts
+from raydream.core import masks, tiles
+from raydream.core.context import Context
 from raydream.core.memory import tensor_of
 from raydream.core.networks.backbones import Backbone
-from raydream.core.objectives import Objective
+from raydream.core.objectives import Mean, Objective, Reading
 from raydream.core.tiles import Tile
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from raydream.types import Images, Tensor
 
+View = tuple[Tensor, ...]  # of a tile: its pixels, crops, and the photographs' pixels and masks there
+
 
 class Traced(NamedTuple):
-    """Functions of (tile, crops, totals). One trace of each works for all image and batch sizes.
+    """Functions of an objective on a backbone. One trace of each works for all image sizes, weights, guides and masks.
 
-    `crops` are the positions of each layer that count (see `tiles.Tile.crops`), and `totals` is the number of such
-    positions over the whole octave. `value` returns the tile's share of the objective. `gradient` returns the gradient
-    of this share with respect to the tile's pixels, and the share.
+    Arguments: a `View` of a tile; the constants of the terms; `totals`, the number of positions of each term over the
+    whole octave; `weights` (batch or 1, terms). A view's crops are the positions of each layer that count (see
+    `tiles.Tile.crops`).
+
+    Attributes:
+        statistics: (view, constants) -> the statistics of each term.
+        value: (statistics, totals, weights, constants) -> the objective (batch,).
+        slopes: (statistics, totals, weights, constants) -> the objective's gradient with respect to the statistics.
+        gradient: (view, constants, totals, weights) -> the gradient of the tile's share of the objective with respect
+            to the tile's pixels, and the share; only for one tile, or for a linear objective.
+        pulled: (view, constants, slopes) -> the gradient with respect to the tile's pixels for these slopes.
+        penalty: (images, source, masks, weights) -> the gradient and the value of the terms on pixels.
     """
 
+    statistics: Callable[..., list[Tensor]]
     value: Callable[..., Tensor]
+    slopes: Callable[..., list[Tensor]]
     gradient: Callable[..., tuple[Tensor, Tensor]]
+    pulled: Callable[..., Tensor]
+    penalty: Callable[..., tuple[Tensor, Tensor]]
 
 
-@lru_cache(maxsize=8)
-def traced(backbone: Backbone, objective: Objective) -> Traced:
-    """The objective on a backbone, as traced functions of one tile; raises a `UsageError` if it is not resolved."""
-    import tensorflow as tf
-
+def traced(backbone: Backbone, objective: Objective, context: Context) -> Traced:
+    """The functions of an objective; raises a `UsageError` if it is not resolved."""
     for term in objective.terms:
-        if not term.layer:
+        if isinstance(term, Mean) and not term.layer:
             raise UsageError(
                 f"class {term.class_name!r} has no channel yet: use the recipe that assets.resolve returns"
             )
-    order = [backbone.layers.index(layer) for layer in objective.layers]
+    ranks = tuple(tuple(len(array.shape) for array in arrays) for arrays in context.constants)
+    return _traced(backbone, objective.shape, ranks)
 
-    def value(tile: Tensor, crops: Tensor, totals: Tensor) -> Tensor:
-        maps = backbone.activations(tile)
-        counted = [maps[i][:, crops[i, 0] : crops[i, 1], crops[i, 2] : crops[i, 3]] for i in order]
-        return objective.value(counted, [totals[i] for i in order])
 
-    def gradient(tile: Tensor, crops: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
-        with tf.GradientTape() as tape:
-            tape.watch(tile)
-            share = value(tile, crops, totals)
-        return tape.gradient(share, tile), share
+@lru_cache(maxsize=8)
+def _traced(backbone: Backbone, objective: Objective, ranks: tuple[tuple[int, ...], ...]) -> Traced:
+    import tensorflow as tf
 
-    signature = [
-        tf.TensorSpec([None, None, None, 3], backbone.dtype),
-        tf.TensorSpec([len(backbone.layers), 4], tf.int32),
-        tf.TensorSpec([len(backbone.layers)], tf.int32),
-    ]
+    pixels, numbers = tf.TensorSpec([None, None, None, 3], backbone.dtype), partial(tf.TensorSpec, dtype=backbone.dtype)
+    view = (pixels, tf.TensorSpec([len(backbone.layers), 4], tf.int32), pixels, numbers([None] * 4))
+    constants = tuple(tuple(numbers([None] * rank) for rank in term) for term in ranks)
+    totals, weights = numbers([len(objective.features)]), numbers([None, len(objective.terms)])
+    shapes = _statistics_shapes(backbone, objective)
+    statistics = [numbers([None, *shape]) for shape in shapes]
+    functions = _Functions(backbone, objective)
+
+    def trace(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
+        return tf.function(function, input_signature=signature, autograph=False)  # type: ignore[no-any-return]
+
     return Traced(
-        tf.function(value, input_signature=signature, autograph=False),
-        tf.function(gradient, input_signature=signature, autograph=False),
+        trace(functions.statistics, view, constants),
+        trace(functions.value, statistics, totals, weights, constants),
+        trace(functions.slopes, statistics, totals, weights, constants),
+        trace(functions.gradient, view, constants, totals, weights),
+        trace(functions.pulled, view, constants, statistics),
+        trace(functions.penalty, pixels, pixels, numbers([None] * 4), weights),
     )
 
 
+def _statistics_shapes(backbone: Backbone, objective: Objective) -> list[tuple[int, ...]]:
+    """The shapes of the terms' statistics, without the batch."""
+    shapes: dict[str, Callable[[int], tuple[int, ...]]] = {"style": lambda n: (n, n), "content": lambda n: (2,)}
+    return [
+        shapes.get(term.kind, lambda n: ())(backbone.channels(term.layer))  # type: ignore[attr-defined]
+        for term in objective.features
+    ]
+
+
+class _Functions:
+    """The functions of `Traced` before they are traced."""
+
+    def __init__(self, backbone: Backbone, objective: Objective) -> None:
+        self._backbone = backbone
+        numbered = list(enumerate(objective.terms))
+        self._features = [(number, term) for number, term in numbered if not term.on_pixels]
+        self._penalties = [(number, term) for number, term in numbered if term.on_pixels]
+        masked = [number for number, term in numbered if term.masked]
+        self._mask = {number: place for place, number in enumerate(masked)}  # term -> mask
+
+    def statistics(self, view: View, constants: Any) -> list[Tensor]:
+        tile, crops, source, masks_here = view
+        maps = self._backbone.activations(tile)
+        needed = any(term.needs_source for _, term in self._features)
+        sources = self._backbone.activations(source) if needed else None
+        found = []
+        for number, term in self._features:
+            at = self._backbone.layers.index(term.layer)
+            crop = partial(_cropped, crops=crops[at])
+            mask = self._mask_at(at, maps[at], masks_here[..., self._mask[number]]) if term.masked else None
+            reading = Reading(
+                crop(maps[at]),
+                crop(sources[at]) if sources and term.needs_source else None,
+                None if mask is None else crop(mask),
+                constants[number],
+            )
+            found.append(term.statistics(reading))
+        return found
+
+    def _mask_at(self, layer: int, feature_map: Tensor, mask: Tensor) -> Tensor:
+        import tensorflow as tf
+
+        fields = [axis.fields()[layer] for axis in self._backbone.axes]
+        strides = (fields[0].stride, fields[1].stride)
+        middles = ((fields[0].first + fields[0].last) // 2, (fields[1].first + fields[1].last) // 2)
+        return masks.at_positions(mask[..., None], tf.shape(feature_map)[1:3], strides, middles)[..., 0]
+
+    def value(self, statistics: Sequence[Tensor], totals: Tensor, weights: Tensor, constants: Any) -> Tensor:
+        values = []
+        for place, (number, term) in enumerate(self._features):
+            values.append(weights[:, number] * term.value(statistics[place], totals[place], constants[number]))
+        return sum(values[1:], start=values[0])
+
+    def slopes(self, statistics: Sequence[Tensor], totals: Tensor, weights: Tensor, constants: Any) -> list[Tensor]:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(statistics)
+            value = self.value(statistics, totals, weights, constants)
+        return tape.gradient(value, statistics)  # type: ignore[no-any-return]
+
+    def gradient(self, view: View, constants: Any, totals: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(view[0])
+            share = self.value(self.statistics(view, constants), totals, weights, constants)
+        return tape.gradient(share, view[0]), share
+
+    def pulled(self, view: View, constants: Any, slopes: Sequence[Tensor]) -> Tensor:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(view[0])
+            statistics = self.statistics(view, constants)
+        return tape.gradient(statistics, view[0], output_gradients=slopes)  # type: ignore[no-any-return]
+
+    def penalty(self, images: Tensor, source: Tensor, masks_here: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        import tensorflow as tf
+
+        positions = tf.cast(tf.shape(images)[1] * tf.shape(images)[2], images.dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            values = [tf.zeros(tf.shape(images)[:1], images.dtype)]
+            for number, term in self._penalties:
+                mask = masks_here[..., self._mask[number]] if term.masked else None
+                statistics = term.statistics(Reading(images, source, mask))
+                values.append(weights[:, number] * term.value(statistics, positions, ()))
+            value = sum(values[1:], start=values[0])
+        return tape.gradient(value, images, unconnected_gradients="zero"), value
+
+
+def _cropped(feature_map: Tensor, crops: Tensor) -> Tensor:
+    return feature_map[:, crops[0] : crops[1], crops[2] : crops[3]]
+
+
 def gradient_of(
-    images: Tensor, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]]
+    images: Tensor,
+    recipe: Recipe,
+    backbone: Backbone,
+    shifts: Sequence[tuple[int, int]],
+    context: Context | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The gradient of the objective with respect to images (batch, height, width, 3), and its value (batch,).
 
     Each image is rolled by its shift (rows, columns) before it is cut into tiles. Its gradient is rolled back.
+    `context` is that of the octave; None if the objective only needs its weights.
     """
-    gradient, value = _of_rolled(images, recipe, backbone, shifts)
-    return tiles.roll(gradient, [(-rows, -columns) for rows, columns in shifts]), value
+    context = context or contexts.plain(recipe.objective, backbone.dtype)
+    gradient, value = _of_rolled(images, recipe, backbone, shifts, context)
+    gradient = tiles.roll(gradient, [(-rows, -columns) for rows, columns in shifts])
+    if recipe.objective.penalties:
+        penalty = traced(backbone, recipe.objective, context).penalty
+        source, masks_here = _or_empty(images, context.source, context.masks)
+        more, cost = penalty(images, source, masks_here, context.weights)
+        return gradient + more, value + cost
+    return gradient, value
+
+
+def _or_empty(images: Tensor, source: Tensor | None, masks_here: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The photographs and masks, or arrays without content, since a traced function always gets both."""
+    import tensorflow as tf
+
+    nothing = tf.zeros([1, 1, 1, 3], images.dtype)
+    return nothing if source is None else source, nothing[..., :0] if masks_here is None else masks_here
 
 
 def _of_rolled(
-    images: Tensor, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]]
+    images: Tensor, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]], context: Context
 ) -> tuple[Tensor, Tensor]:
-    """Like `gradient_of`, but the gradient is not rolled back."""
-    gradient_at = traced(backbone, recipe.objective).gradient
-    parts, totals = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
+    """Like `gradient_of`, but the gradient is not rolled back, and without penalties."""
+    functions = traced(backbone, recipe.objective, context)
+    parts, totals = _plan(images.shape[1], images.shape[2], recipe, backbone, context)
+    rest = totals, context.weights
+    views = partial(_views, tiles.roll(images, shifts), parts, _rolled(context, shifts))
     if len(parts) == 1:
-        return gradient_at(tiles.roll(images, shifts), parts[0].crops, totals)
-    whole, value = _summed(tiles.roll(images, shifts), parts, totals, gradient_at)
-    return tensor_of(whole), value
-
-
-def _summed(
-    images: Tensor,
-    parts: Sequence[Tile],
-    totals: Sequence[int],
-    gradient_at: Callable[..., tuple[Tensor, Tensor]],
-) -> tuple[Images, Tensor]:
-    """The gradients of all tiles, each added at its window, and the sum of their shares of the objective."""
+        return functions.gradient(next(views()), context.constants, *rest)
     # A NumPy array, since TensorFlow copies a whole tf.Variable to read a slice or to add to it.
-    whole = np.zeros(images.shape, images.dtype.as_numpy_dtype)
-    shares = []
-    for tile in parts:
-        gradient, share = gradient_at(images[tile.window], tile.crops, totals)
-        whole[tile.window] += np.asarray(gradient)
-        shares.append(share)
-    return whole, sum(shares[1:], start=shares[0])
+    whole = np.zeros(images.shape, backbone.dtype)
+    if recipe.objective.linear:
+        results = (functions.gradient(view, context.constants, *rest) for view in views())
+        shares = _added(whole, parts, results)
+        return tensor_of(whole), sum(shares[1:], start=shares[0])
+    statistics = _sums(functions.statistics(view, context.constants) for view in views())
+    slopes = functions.slopes(statistics, *rest, context.constants)
+    pulled = ((functions.pulled(view, context.constants, slopes), None) for view in views())
+    _added(whole, parts, pulled)
+    return tensor_of(whole), functions.value(statistics, *rest, context.constants)
 
 
-def value_of(images: Images, recipe: Recipe, backbone: Backbone) -> NDArray[np.float64]:
-    """The objective of each image (batch, height, width, 3), without rolling: (batch,)."""
+def _plan(
+    height: int, width: int, recipe: Recipe, backbone: Backbone, context: Context
+) -> tuple[list[Tile], NDArray[np.float64]]:
+    """The tiles of an octave, and the number of positions of each term in all of them."""
+    parts, counts = tiles.plan(height, width, recipe.tile, recipe.tiling, backbone)
+    positions = dict(zip(backbone.layers, counts, strict=True))
+    return parts, np.asarray(contexts.totals(recipe.objective, context, positions), backbone.dtype)
+
+
+def _rolled(context: Context, shifts: Sequence[tuple[int, int]]) -> tuple[Tensor | None, Tensor | None]:
+    """The photographs and masks, rolled as the images are."""
     import tensorflow as tf
 
-    value_at = traced(backbone, recipe.objective).value
-    parts, totals = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
-    windows = (tf.constant(images[tile.window], backbone.dtype) for tile in parts)
-    shares = [
-        np.asarray(value_at(window, tile.crops, totals), np.float64)
-        for window, tile in zip(windows, parts, strict=True)
-    ]
-    return np.asarray(np.sum(shares, axis=0))
+    source, masks_here = context.source, context.masks
+    if source is not None:
+        source = tiles.roll(source, shifts)
+    if masks_here is not None:
+        masks_here = tiles.roll(tf.repeat(masks_here, len(shifts) // masks_here.shape[0], axis=0), shifts)
+    return source, masks_here
+
+
+def _views(images: Tensor, parts: Sequence[Tile], rolled: tuple[Tensor | None, Tensor | None]) -> Iterator[View]:
+    source, masks_here = _or_empty(images, *rolled)
+    for tile in parts:
+        window = tile.window if len(parts) > 1 else ...
+        here = source if rolled[0] is None else source[window]
+        mask = masks_here if rolled[1] is None else masks_here[window]
+        yield images[window] if len(parts) > 1 else images, tile.crops, here, mask
+
+
+def _sums(found: Iterator[Sequence[Tensor]]) -> list[Tensor]:
+    """The sums of the statistics of all tiles."""
+    total = list(next(found))
+    for statistics in found:
+        total = [a + b for a, b in zip(total, statistics, strict=True)]
+    return total
+
+
+def _added(whole: Images, parts: Sequence[Tile], results: Iterator[tuple[Tensor, Tensor | None]]) -> list[Any]:
+    """Adds the gradients of all tiles to `whole`, each at its window; returns their shares of the objective."""
+    shares = []
+    for tile, (gradient, share) in zip(parts, results, strict=True):
+        whole[tile.window] += np.asarray(gradient)
+        shares.append(share)
+    return shares
+
+
+def value_of(images: Images, recipe: Recipe, backbone: Backbone, context: Context | None = None) -> NDArray[np.float64]:
+    """The objective of each image (batch, height, width, 3), without rolling: (batch,)."""
+    images = images.astype(backbone.dtype, copy=False)
+    context = context or contexts.plain(recipe.objective, backbone.dtype)
+    functions = traced(backbone, recipe.objective, context)
+    statistics, totals = statistics_of(images, recipe, backbone, context)
+    value = functions.value(statistics, totals, context.weights, context.constants)
+    if recipe.objective.penalties:
+        empty = _or_empty(images, context.source, context.masks)
+        value += functions.penalty(images, *empty, context.weights)[1]
+    return np.asarray(value, np.float64)
+
+
+def values_of(images: Images, recipe: Recipe, backbone: Backbone, context: Context) -> Tensor:
+    """The value of each term without its weight, for each image: (batch, terms); 1 for terms on pixels."""
+    import tensorflow as tf
+
+    statistics, totals = statistics_of(images, recipe, backbone, context)
+    value, count = traced(backbone, recipe.objective, context).value, len(recipe.objective.terms)
+    found = []
+    for number, term in enumerate(recipe.objective.terms):
+        only = tf.one_hot([number], count, dtype=backbone.dtype)
+        one = tf.ones(len(images), backbone.dtype)
+        found.append(one if term.on_pixels else value(statistics, totals, only, context.constants))
+    return tf.stack(found, axis=1)
+
+
+def statistics_of(
+    images: Images, recipe: Recipe, backbone: Backbone, context: Context
+) -> tuple[list[Tensor], NDArray[np.float64]]:
+    """The statistics of each term over all tiles of images (batch, height, width, 3), and the totals."""
+    functions = traced(backbone, recipe.objective, context)
+    parts, totals = _plan(images.shape[1], images.shape[2], recipe, backbone, context)
+    views = _views(images, parts, _rolled(context, [(0, 0)] * len(images)))
+    return _sums(functions.statistics(view, context.constants) for view in views), totals

@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-from raydream.types import StepRule, Tensor
+import numpy as np
+
+from raydream.types import Keep, StepRule, Tensor
+
+# The kernel of the Laplacian pyramid (Burt & Adelson, 1983).
+_BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256.0
+_LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the brightness (ITU-R BT.601)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioning:
+    """What is done to a gradient before a step, and to the image after it; see `Recipe` for the attributes."""
+
+    rule: StepRule = "std"
+    bands: tuple[float, ...] = ()
+    smoothing: float = 0.0
+    chroma: float = 1.0
+    keep: Keep = "none"
+    masked: bool = False
 
 
 def normalize(gradient: Tensor, rule: StepRule) -> Tensor:
@@ -22,6 +42,45 @@ def normalize(gradient: Tensor, rule: StepRule) -> Tensor:
     else:
         size = tf.math.reduce_std(gradient, axis=(1, 2, 3), keepdims=True)
     return tf.math.divide_no_nan(gradient, size)
+
+
+def equalize(gradient: Tensor, bands: tuple[float, ...]) -> Tensor:
+    """Divides each frequency band of the gradient by its root mean square, and multiplies it by its gain.
+
+    The bands are those of a Laplacian pyramid (Mordvintsev's TensorFlow example, 2015). All sizes of features grow at
+    the same rate then, instead of mostly the finest.
+
+    Args:
+        gradient: (batch, height, width, 3).
+        bands: the gains, finest band first; the last one is that of all that is coarser than the others.
+    """
+    import tensorflow as tf
+
+    shape = tf.shape(gradient)
+    planes = tf.reshape(tf.transpose(gradient, (0, 3, 1, 2)), (-1, shape[1], shape[2], 1))
+    kernel = tf.constant(_BINOMIAL[:, :, None, None], gradient.dtype)
+    parts = []
+    for _ in bands[1:]:
+        coarse = tf.nn.conv2d(planes, kernel, 2, "SAME")
+        parts.append(planes - tf.nn.conv2d_transpose(coarse, 4.0 * kernel, tf.shape(planes), 2))
+        planes = coarse
+    parts.append(planes)
+    parts = [gain * _unit(part, shape[3]) for gain, part in zip(bands, parts, strict=True)]
+    whole = parts.pop()
+    while parts:
+        finer = parts.pop()
+        whole = finer + tf.nn.conv2d_transpose(whole, 4.0 * kernel, tf.shape(finer), 2)
+    return tf.transpose(tf.reshape(whole, (shape[0], shape[3], shape[1], shape[2])), (0, 2, 3, 1))
+
+
+def _unit(planes: Tensor, channels: Tensor) -> Tensor:
+    """Planes (batch * channels, rows, columns, 1), divided by the root mean square of each image's planes."""
+    import tensorflow as tf
+
+    shape = tf.shape(planes)
+    images = tf.reshape(planes, (-1, channels, shape[1], shape[2]))
+    size = tf.sqrt(tf.reduce_mean(tf.square(images), axis=(1, 2, 3), keepdims=True))
+    return tf.reshape(tf.math.divide_no_nan(images, size), shape)
 
 
 def smooth(gradient: Tensor, sigma: Tensor | float) -> Tensor:
@@ -60,32 +119,89 @@ def tint(gradient: Tensor, chroma: float) -> Tensor:
     return grey + chroma * (gradient - grey)
 
 
-def direction(gradient: Tensor, rule: StepRule, smoothing: float, chroma: float, progress: Tensor | float) -> Tensor:
+def direction(gradient: Tensor, conditioning: Conditioning, progress: Tensor | float) -> Tensor:
     """The direction of a step of unit size: the gradient with its colour scaled, blurred, and normalised.
 
     Args:
         gradient: (batch, height, width, 3).
-        rule: see `normalize`.
-        smoothing: blur in pixels; sigma grows within an octave as 0.5 + smoothing * progress; 0 for no blur.
-        chroma: see `tint`.
+        conditioning: what to do; the blur grows within an octave as 0.5 + smoothing * progress pixels.
         progress: (step + 1) / steps of the octave.
     """
-    if chroma != 1.0:
-        gradient = tint(gradient, chroma)
-    if smoothing:
-        gradient = smooth(gradient, 0.5 + smoothing * progress)
-    return normalize(gradient, rule)
+    if conditioning.chroma != 1.0:
+        gradient = tint(gradient, conditioning.chroma)
+    if conditioning.smoothing:
+        gradient = smooth(gradient, 0.5 + conditioning.smoothing * progress)
+    if conditioning.bands:
+        gradient = equalize(gradient, conditioning.bands)
+    return normalize(gradient, conditioning.rule)
+
+
+def kept(images: Tensor, source: Tensor, keep: Keep) -> Tensor:
+    """The images with the `color` or the `brightness` of the photographs; the rest stays their own."""
+    import tensorflow as tf
+
+    luma = tf.constant(_LUMA, images.dtype)
+    brighter = tf.reduce_sum((images - source) * luma, axis=-1, keepdims=True)
+    return source + brighter if keep == "color" else images - brighter
 
 
 @lru_cache(maxsize=8)
-def update(rule: StepRule, smoothing: float, chroma: float, dtype: str) -> Callable[..., Tensor]:
-    """The traced update of a recipe: (images, gradient, step size, progress) -> images, clipped to [-1, 1]."""
+def update(conditioning: Conditioning, dtype: str) -> Callable[..., Tensor]:
+    """The traced update: (images, gradient, (step size, progress), mask, source) -> images, clipped to [-1, 1].
+
+    `mask` (1, height, width, 1) is where images may change, and `source` are the photographs; both are only read if the
+    conditioning needs them.
+    """
     import tensorflow as tf
 
-    def updated(images: Tensor, gradient: Tensor, step_size: Tensor, progress: Tensor) -> Tensor:
-        step = step_size * direction(gradient, rule, smoothing, chroma, progress)
-        return tf.clip_by_value(images + step, -1.0, 1.0)
+    def updated(images: Tensor, gradient: Tensor, numbers: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+        step_size, progress = numbers
+        step = step_size * direction(gradient, conditioning, progress)
+        if conditioning.masked:
+            step = mask * step
+        images = images + step
+        if conditioning.keep != "none":
+            images = kept(images, source, conditioning.keep)
+        return tf.clip_by_value(images, -1.0, 1.0)
+
+    return tf.function(updated, input_signature=_signature(dtype), autograph=False)  # type: ignore[no-any-return]
+
+
+def _signature(dtype: str) -> list[Any]:
+    import tensorflow as tf
 
     batch, number = tf.TensorSpec([None, None, None, 3], dtype), tf.TensorSpec([], dtype)
-    signature = [batch, batch, number, number]
-    return tf.function(updated, input_signature=signature, autograph=False)
+    return [batch, batch, (number, number), tf.TensorSpec([None, None, None, 1], dtype), batch]
+
+
+@lru_cache(maxsize=8)
+def conditioned(conditioning: Conditioning, dtype: str) -> Callable[..., Tensor]:
+    """The traced `direction`: (gradient, progress) -> direction."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec([None, None, None, 3], dtype), tf.TensorSpec([], dtype)]
+    return tf.function(  # type: ignore[no-any-return]
+        lambda gradient, progress: direction(gradient, conditioning, progress),
+        input_signature=signature,
+        autograph=False,
+    )
+
+
+class Adam:
+    """Adam (Kingma & Ba, 2015), upwards, for a tensor of any shape; the first axis counts the images."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate, self._moments, self._count = rate, (None, None), 0
+
+    def __call__(self, values: Tensor, gradient: Tensor) -> Tensor:
+        """The values after one step."""
+        import tensorflow as tf
+
+        first, second = self._moments
+        self._count += 1
+        first = 0.1 * gradient if first is None else 0.9 * first + 0.1 * gradient
+        squared = tf.square(gradient)
+        second = 0.001 * squared if second is None else 0.999 * second + 0.001 * squared
+        self._moments = first, second
+        unbiased = first / (1.0 - 0.9**self._count), second / (1.0 - 0.999**self._count)
+        return values + self._rate * unbiased[0] / (tf.sqrt(unbiased[1]) + 1e-8)

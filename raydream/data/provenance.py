@@ -93,6 +93,7 @@ def checked_recipe(inside: dict[str, Any], changes: Mapping[str, Any], image: st
         UsageError: the recipe is invalid, or the network's file is missing or has another digest.
     """
     recipe = Recipe.parse(inside["recipe"], changes, where="recipe inside")
+    recipe = recipe.with_pictures({name: (_known(name, recipe, image), d) for name, d in recipe.pictures.items()})
     key = "backbone" if recipe.backbone not in DEFAULT_WEIGHTS else "weights"
     file = str(getattr(recipe, key))
     if key in changes or file in ("compact", "imagenet"):
@@ -104,6 +105,16 @@ def checked_recipe(inside: dict[str, Any], changes: Mapping[str, Any], image: st
             f"start a download: use --set {key}=..."
         )
     return recipe.changed(**{key: here})
+
+
+def _known(name: str, recipe: Recipe, image: str) -> str:
+    """A local copy of a guide, style or mask; a `UsageError` if there is none, since a picture starts no download."""
+    wanted = recipe.pictures[name]
+    copies = assets.kept_copies(name) if "://" in name else [] if _is_remote(name) else [Path(name)]
+    found = (str(path) for path in copies if path.is_file() and wanted in (None, assets.digest(str(path))))
+    if (here := next(found, None)) is None:
+        raise UsageError(f"{image} needs the picture {name!r}: no file with its digest is on this machine")
+    return here
 
 
 def _copies(file: str, backbone: str) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from raydream import assets
 from raydream.core import engine
 from raydream.core.networks.classes import classes_of, resolved, with_classes
-from raydream.core.objectives import Term, logit, mean
+from raydream.core.objectives import Mean, logit, mean
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from tests.conftest import TINY_CLASSES, outputs, random_images, tiny_classifier
@@ -67,7 +67,7 @@ def test_names_that_are_no_names_are_not_written(names: list[Any]) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"not a zip", zipped(a_json="{}" * 50)[:-30]])
 def test_what_is_no_keras_file_gets_no_names(data: bytes, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"not a \.keras file"):
+    with pytest.raises(UsageError, match=r"not a \.keras or \.npz file"):
         with_classes(data, TINY_CLASSES)
     (tmp_path / "net.keras").write_bytes(data)
     assert classes_of(str(tmp_path / "net.keras")) is None
@@ -113,8 +113,8 @@ def test_a_class_is_resolved_to_its_channel(classifier: str) -> None:
     recipe = recipe_for(classifier, 2 * logit("fig") + mean("low"))
     found = assets.resolve(recipe)
     assert found.objective.terms == (
-        Term(layer="class_logits", channels=(1,), weight=2.0, class_name="fig"),
-        Term(layer="low"),
+        Mean(layer="class_logits", channels=(1,), weight=2.0, class_name="fig"),
+        Mean(layer="low"),
     )
     assert found.objective.layers == ("class_logits", "low")
     assert assets.resolve(found) == found == Recipe.parse(found.as_dict())

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from raydream.assets import load_for
-from raydream.core import gradients, tiles
+from raydream.core import context, gradients, tiles
 from raydream.core.engine import dream, dream_steps, measure, usable_sizes
 from raydream.core.gradients import gradient_of
 from raydream.core.networks.backbones import load_backbone
 from raydream.core.objectives import l2, mean
-from raydream.core.update import update
+from raydream.core.update import Conditioning, update
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from tests.conftest import random_images
@@ -207,10 +207,10 @@ def test_one_trace_for_all_sizes_batches_and_images(tiny_path):
             images = random_images(height, width, batch=batch)
             dream(images, chosen, backbone, list(range(batch)))
             measure(images, chosen, backbone)
-    value, gradient = gradients.traced(backbone, recipe.objective)
-    assert value.experimental_get_tracing_count() == 1
-    assert gradient.experimental_get_tracing_count() == 1
-    ascend = update(recipe.step_rule, recipe.smoothing, recipe.chroma, "float32")
+    functions = gradients.traced(backbone, recipe.objective, context.plain(recipe.objective, "float32"))
+    for function in (functions.value, functions.gradient, functions.statistics):
+        assert function.experimental_get_tracing_count() == 1
+    ascend = update(Conditioning(), "float32")
     assert ascend.experimental_get_tracing_count() == 1
 
 

@@ -5,16 +5,20 @@ import dataclasses
 import numpy as np
 import pytest
 
-from raydream.core.objectives import Objective, Term, l2, mean
+from raydream.core.objectives import Mean, Objective, Reading, l2, mean
 
 
 def value(objective, planes, positions=None):
     """The objective of numpy planes {layer: (batch, rows, columns, channels)}."""
     import tensorflow as tf
 
-    chosen = [tf.constant(planes[layer]) for layer in objective.layers]
-    positions = positions or [plane.shape[1] * plane.shape[2] for plane in chosen]
-    return objective.value(chosen, positions).numpy()
+    total = 0.0
+    for number, term in enumerate(objective.terms):
+        plane = planes[term.layer]
+        count = positions[number] if positions else plane.shape[1] * plane.shape[2]
+        statistics = term.statistics(Reading(tf.constant(plane)))
+        total = total + term.weight * term.value(statistics, count, ()).numpy()
+    return total
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +45,12 @@ def test_positions_of_the_whole_octave_normalise_a_part(planes):
     """Two halves of a plane, each over the positions of both, add up to the plane's own value."""
     objective = mean("a") + 3.0 * l2("a", [0])
     halves = [{"a": planes["a"][:, :1]}, {"a": planes["a"][:, 1:]}]
-    parts = sum(value(objective, half, positions=[20]) for half in halves)
+    parts = sum(value(objective, half, positions=[20, 20]) for half in halves)
     np.testing.assert_allclose(parts, value(objective, planes), rtol=1e-12)
 
 
 def test_a_plane_without_positions_adds_nothing(planes):
-    assert value(mean("a"), {"a": planes["a"][:, :0]}, positions=[20]).tolist() == [0.0, 0.0]
+    assert value(mean("a"), {"a": planes["a"][:, :0]}, positions=[20, 20]).tolist() == [0.0, 0.0]
 
 
 def test_scaling_a_sum_scales_its_value(planes):
@@ -90,7 +94,7 @@ def test_objectives_are_frozen_and_hashable():
 @pytest.mark.parametrize("given", [7, [7], (7,), np.array([7]), np.int64(7)])
 def test_channels_become_plain_numbers(given):
     (term,) = mean("a", given).terms
-    assert term == Term(layer="a", channels=(7,))
+    assert term == Mean(layer="a", channels=(7,))
     assert type(term.channels[0]) is int
 
 
@@ -110,5 +114,5 @@ def test_several_terms_may_share_a_layer(planes):
 
 def test_terms_are_keyword_only():
     with pytest.raises(TypeError):
-        Term("a")
+        Mean("a")
     assert Objective().layers == ()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raydream.core import gradients, tiles
+from raydream.core import context, gradients, tiles
 from raydream.core.networks.backbones import load_backbone
 from raydream.core.objectives import l2, mean
 from raydream.recipe import Recipe
@@ -35,11 +35,17 @@ def exact(images, objective, backbone, tile):
     """The same, tile by tile; `tile` may be smaller than recipes allow."""
     import tensorflow as tf
 
-    _, ascent = gradients.traced(backbone, objective)
-    parts, totals = tiles.plan(images.shape[1], images.shape[2], tile, "exact", backbone)
+    plain = context.plain(objective, backbone.dtype)
+    ascent = gradients.traced(backbone, objective, plain).gradient
+    empty = tf.zeros([1, 1, 1, 3], backbone.dtype), tf.zeros([1, 1, 1, 0], backbone.dtype)
+    parts, counts = tiles.plan(images.shape[1], images.shape[2], tile, "exact", backbone)
+    totals = np.asarray(
+        context.totals(objective, plain, dict(zip(backbone.layers, counts, strict=True))), backbone.dtype
+    )
     gradient, value = np.zeros(images.shape, backbone.dtype), 0.0
     for part in parts:
-        found, part_value = ascent(tf.constant(images[part.window], backbone.dtype), part.crops, totals)
+        view = (tf.constant(images[part.window], backbone.dtype), part.crops, *empty)
+        found, part_value = ascent(view, plain.constants, totals, plain.weights)
         gradient[part.window] += found.numpy()
         value = value + part_value.numpy()
     return gradient, value

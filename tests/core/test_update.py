@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from raydream.core import update
+from raydream.core.update import Conditioning
 
 
 def random(height=12, width=17, batch=2, seed=0):
@@ -122,20 +123,23 @@ def test_full_chroma_changes_nothing_and_half_is_half():
 # ---------------------------------------------------------------- together
 
 
+@pytest.mark.parametrize("bands", [(), (1.0, 2.0, 0.5)])
 @pytest.mark.parametrize("smoothing", [0.0, 2.0])
 @pytest.mark.parametrize("chroma", [1.0, 0.3])
 @pytest.mark.parametrize("rule", ["std", "mean_abs"])
-def test_every_step_has_unit_size_whatever_came_before(rule, smoothing, chroma):
-    found = update.direction(random(30, 30), rule, smoothing, chroma, 0.5).numpy()
+def test_every_step_has_unit_size_whatever_came_before(rule, smoothing, chroma, bands):
+    conditioning = Conditioning(rule=rule, smoothing=smoothing, chroma=chroma, bands=bands)
+    found = update.direction(random(30, 30), conditioning, 0.5).numpy()
     size = found.std(axis=(1, 2, 3)) if rule == "std" else np.abs(found).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(size, 1.0, rtol=1e-9)
 
 
 def test_images_of_a_batch_do_not_touch_each_other():
     gradient = random(20, 20, batch=3)
-    together = update.direction(gradient, "std", 1.5, 0.5, 0.5).numpy()
+    conditioning = Conditioning(smoothing=1.5, chroma=0.5, bands=(1.0, 1.0))
+    together = update.direction(gradient, conditioning, 0.5).numpy()
     for index in range(3):
-        alone = update.direction(gradient[index : index + 1], "std", 1.5, 0.5, 0.5).numpy()
+        alone = update.direction(gradient[index : index + 1], conditioning, 0.5).numpy()
         np.testing.assert_allclose(together[index], alone[0], rtol=1e-9)
 
 
@@ -143,8 +147,8 @@ def test_the_blur_grows_with_the_progress():
     gradient = random(40, 40, batch=1)
 
     def roughness(progress):
-        return np.abs(np.diff(update.direction(gradient, "std", 3.0, 1.0, progress), axis=1)).mean()
+        return np.abs(np.diff(update.direction(gradient, Conditioning(smoothing=3.0), progress), axis=1)).mean()
 
     assert roughness(0.1) > 1.2 * roughness(0.5) > 1.4 * roughness(1.0)
     expected = update.normalize(update.smooth(gradient, 0.5 + 3.0 * 0.4), "std")
-    np.testing.assert_allclose(update.direction(gradient, "std", 3.0, 1.0, 0.4), expected, rtol=1e-9)
+    np.testing.assert_allclose(update.direction(gradient, Conditioning(smoothing=3.0), 0.4), expected, rtol=1e-9)

@@ -180,11 +180,11 @@ def _require_plain(model: KerasModel, name: str) -> None:
 
 def check_objective(objective: Objective, channels: Mapping[str, int], name: str, weights: str | None = None) -> None:
     """Raises a `UsageError` if a layer or channel of the objective is not in `channels` (layer -> number)."""
-    for term in objective.terms:
+    for term in objective.features:
         _require_layer(term.layer, channels, name, weights)
-        count = channels[term.layer]
-        if not all(0 <= channel < count for channel in term.channels or ()):
-            raise UsageError(f"layer {term.layer!r} has channels 0 to {count - 1}, not {term.channels}")
+        count, asked = channels[term.layer], getattr(term, "channels", None)
+        if not all(0 <= channel < count for channel in asked or ()):
+            raise UsageError(f"layer {term.layer!r} has channels 0 to {count - 1}, not {asked}")
 
 
 def _require_layer(layer: str, known: Iterable[str], name: str, weights: str | None) -> None:

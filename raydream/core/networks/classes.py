@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from raydream.core.objectives import CLASS_LAYER, Objective, Term
+from raydream.core.objectives import CLASS_LAYER, Mean, Objective, Term
 from raydream.errors import UsageError, nearest
 
 _ENTRY = "classes.json"
@@ -86,15 +86,21 @@ def resolved(objective: Objective, path: str) -> Objective:
     Raises:
         UsageError: the backbone has no classes, or not one with this name.
     """
-    if not any(term.class_name for term in objective.terms):
+    if not any(_class_of(term) for term in objective.terms):
         return objective
     names = classes_of(path)
     if names is None:
         raise UsageError(f"backbone {path!r} has no classes: use a classifier.keras made by raydream retrain")
-    return Objective(tuple(_resolved(term, names, path) if term.class_name else term for term in objective.terms))
+    return Objective(tuple(_resolved(term, names, path) for term in objective.terms))
+
+
+def _class_of(term: Term) -> str | None:
+    return term.class_name if isinstance(term, Mean) else None
 
 
 def _resolved(term: Term, names: tuple[str, ...], path: str) -> Term:
+    if not isinstance(term, Mean) or term.class_name is None:
+        return term
     if term.class_name not in names:
         raise UsageError(f"backbone {path!r} has no class {term.class_name!r}: {nearest(str(term.class_name), names)}")
     return replace(term, layer=CLASS_LAYER, channels=(names.index(term.class_name),))

@@ -1,10 +1,38 @@
 """What a dream maximises: a weighted sum of terms over activations, as plain data.
 
 `mean("mixed3") + 0.5 * l2("mixed5", channels=(7, 12))` is an `Objective`: frozen, hashable, and storable in a recipe's
-YAML. `terms.py` holds the objective and its terms. To add a kind of term, add a small class in a new file here, and
-export its function below.
+YAML. `terms.py` holds the objective and what its terms share. The kinds of terms are in `features.py` (what a layer
+shows), `references.py` (likeness to other images) and `penalties.py` (what the pixels cost); `kinds.py` lists them all.
+To add a kind, add a small class, and its line in that list.
 """
 
-from raydream.core.objectives.terms import CLASS_LAYER, Objective, Term, l2, logit, mean
+from raydream.core.objectives.features import CLASS_LAYER, L2, Direction, Mean, Neuron, Picked, l2, logit, mean
+from raydream.core.objectives.kinds import KINDS, AnyTerm
+from raydream.core.objectives.penalties import Likeness, Smoothness
+from raydream.core.objectives.references import Content, Difference, Guide, Style
+from raydream.core.objectives.terms import HALVES, PICTURES, Objective, Reading, Term
 
-__all__ = ["CLASS_LAYER", "Objective", "Term", "l2", "logit", "mean"]
+__all__ = [
+    "CLASS_LAYER",
+    "HALVES",
+    "KINDS",
+    "L2",
+    "PICTURES",
+    "AnyTerm",
+    "Content",
+    "Difference",
+    "Direction",
+    "Guide",
+    "Likeness",
+    "Mean",
+    "Neuron",
+    "Objective",
+    "Picked",
+    "Reading",
+    "Smoothness",
+    "Style",
+    "Term",
+    "l2",
+    "logit",
+    "mean",
+]

@@ -1,70 +1,137 @@
-"""Objectives and their terms. A term is a sum over positions, so an octave's objective is the sum over its tiles."""
+"""Objectives, and what all terms share.
+
+A term reads a layer tile by tile. Its statistics are sums over positions, so those of an octave are the sums over its
+tiles. Its value is a function of the statistics. If that function is linear, the gradients of the tiles also add up;
+otherwise the statistics of all tiles must be known before the first gradient.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, NamedTuple
 
-import numpy as np
+from raydream.types import FeatureMap, Tensor
 
-from raydream.types import Tensor
+HALVES = ("left", "right", "top", "bottom")  # masks that need no image
+PICTURES = ("guide", "style", "mask")  # attributes of terms and recipes that name an image, each with a `*_digest`
 
-Kind = Literal["mean", "l2"]
-CLASS_LAYER = "class_logits"  # the layer of a classifier with one channel for each class
+
+class Reading(NamedTuple):
+    """What a term reads of a tile.
+
+    Attributes:
+        activations: (batch, rows, columns, channels) of the term's layer.
+        source: the same of the photographs, for terms that need them; else None.
+        mask: (batch or 1, rows, columns) in [0, 1]; None for all positions alike.
+        constants: see `Term.constants`.
+    """
+
+    activations: Tensor
+    source: Tensor | None = None
+    mask: Tensor | None = None
+    constants: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One term of an objective: `weight` times the mean of a layer's activations, or of their squares.
-
-    It names a layer or a class. The class of a classifier is one channel of its layer `class_logits`, whose mean is the
-    logit of the class. Resolving the recipe fills in this layer and this channel; see `networks.classes`.
+    """One term of an objective; the kinds are its subclasses.
 
     Attributes:
-        layer: name of a layer of the backbone; empty for a class until the recipe is resolved.
-        kind: `mean` raises weak and strong features equally (the objective of the seed project); `l2`, the mean of the
-            squares, favours strong features (Mordvintsev et al., 2015).
-        channels: channels of the layer that are used, from 0; None for all.
-        weight: factor; a negative one suppresses the features.
-        class_name: name of a class, `class` in YAML; None for a layer.
+        layer: name of a layer of the backbone.
+        weight: factor of the term's value; a negative one suppresses what the term is about.
+        mask: where the term counts: `left`, `right`, `top`, `bottom` (soft halves), or the path or URL of an image in
+            which white counts and black does not; None for everywhere.
+        mask_digest: SHA-256 of the mask's file; filled in when a recipe is resolved.
     """
 
     layer: str = ""
-    kind: Kind = "mean"
-    channels: tuple[int, ...] | None = None
     weight: float = 1.0
-    class_name: str | None = None
+    mask: str | None = None
+    mask_digest: str | None = None
 
-    def value(self, activations: Tensor, positions: Tensor | int) -> Tensor:
-        """This term's share of an octave's objective, from the activations of one tile.
+    linear: ClassVar[bool] = True  # whether the value is linear in the statistics
+    needs_source: ClassVar[bool] = False  # whether it reads the photographs' activations
+    on_pixels: ClassVar[bool] = False  # whether it reads the pixels of the whole octave instead of a layer
+    needs_means: ClassVar[bool] = False  # whether its constants depend on the photographs' channel means
+    arguments: ClassVar[tuple[str, ...]] = ("weight",)  # attributes that are arguments of the traced functions
+
+    @property
+    def masked(self) -> bool:
+        """Whether its readings have a mask."""
+        return self.mask is not None
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """Names of the images that the constants are computed from."""
+        return ()
+
+    @property
+    def shape(self) -> Term:
+        """The term without its arguments: terms of equal shape share their traced functions."""
+        plain = {key: getattr(type(self), key) for key in self.arguments}
+        return replace(self, mask=self.mask and "mask", mask_digest=None, **plain)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with its attributes and what would be right; empty if nothing is."""
+        return "" if self.layer or self.on_pixels else "layer is missing"
+
+    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
+        """Arrays that the term compares with.
 
         Args:
-            activations: (batch, rows, columns, channels) of this term's layer.
-            positions: number of positions (rows x columns) of the layer over the whole octave.
+            maps: (rows, columns, channels), the activations of the images named by `pictures`.
+            means: (batch, channels), the photographs' means, if `needs_means`.
+            channels: number of channels of the layer.
+        """
+        return ()
 
-        Returns:
-            Tensor (batch,).
+    def statistics(self, reading: Reading) -> Tensor:
+        """Sums over the positions of a tile: (batch, ...)."""
+        raise NotImplementedError
+
+    def value(self, statistics: Tensor, positions: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
+        """The value of each image, (batch,), without the weight.
+
+        Args:
+            statistics: (batch, ...), summed over all tiles; for a linear term, those of one tile give its share.
+            positions: number of positions of the layer over the whole octave; with a mask, the sum of its values.
+            constants: those of the reading.
         """
         import tensorflow as tf
 
-        if self.channels is not None:
-            activations = tf.gather(activations, self.channels, axis=-1)
-        if self.kind == "l2":
-            activations = tf.square(activations)
-        per_position = tf.reduce_mean(activations, axis=-1)
-        total = tf.reduce_sum(per_position, axis=(1, 2))
-        return self.weight * total / tf.cast(positions, total.dtype)
+        return statistics / tf.cast(positions, statistics.dtype)
+
+
+def summed(per_position: Tensor, reading: Reading) -> Tensor:
+    """The sum over the positions of values (batch, rows, columns), times the mask: (batch,)."""
+    import tensorflow as tf
+
+    if reading.mask is not None:
+        per_position = per_position * reading.mask
+    return tf.reduce_sum(per_position, axis=(1, 2))
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A sum of terms. `+` adds objectives, `*` scales them; both return a new objective."""
+    """A sum of terms. `+` and `-` combine objectives, `*` scales them, `sum()` works; each returns a new objective."""
 
     terms: tuple[Term, ...] = field(default=())
 
     def __add__(self, other: Objective) -> Objective:
         return Objective(self.terms + other.terms)
+
+    def __radd__(self, other: object) -> Objective:
+        if other != 0:  # the start of `sum`
+            return NotImplemented
+        return self
+
+    def __neg__(self) -> Objective:
+        return self * -1.0
+
+    def __sub__(self, other: Objective) -> Objective:
+        return self + -other
 
     def __mul__(self, factor: float) -> Objective:
         return Objective(tuple(replace(term, weight=term.weight * factor) for term in self.terms))
@@ -74,29 +141,24 @@ class Objective:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers of the terms without duplicates, in the order of the terms."""
-        return tuple(dict.fromkeys(term.layer for term in self.terms))
+        return tuple(dict.fromkeys(term.layer for term in self.terms if term.layer))
 
-    def value(self, activations: Sequence[Tensor], positions: Sequence[Tensor | int]) -> Tensor:
-        """Sum of the terms' values; `activations` and `positions` in the order of `layers`. Returns (batch,)."""
-        at = {layer: index for index, layer in enumerate(self.layers)}
-        values = [t.value(activations[at[t.layer]], positions[at[t.layer]]) for t in self.terms]
-        return sum(values[1:], start=values[0])
+    @property
+    def features(self) -> tuple[Term, ...]:
+        """The terms that read a layer."""
+        return tuple(term for term in self.terms if not term.on_pixels)
 
+    @property
+    def penalties(self) -> tuple[Term, ...]:
+        """The terms that read the pixels."""
+        return tuple(term for term in self.terms if term.on_pixels)
 
-def mean(layer: str, channels: Sequence[int] | None = None) -> Objective:
-    """Mean activation of a layer, or of some of its channels."""
-    return Objective((Term(layer=layer, channels=_channels(channels)),))
+    @property
+    def shape(self) -> Objective:
+        """The objective without the arguments of its terms; see `Term.shape`."""
+        return Objective(tuple(term.shape for term in self.terms))
 
-
-def l2(layer: str, channels: Sequence[int] | None = None) -> Objective:
-    """Mean squared activation of a layer, or of some of its channels."""
-    return Objective((Term(layer=layer, kind="l2", channels=_channels(channels)),))
-
-
-def logit(class_name: str) -> Objective:
-    """Logit of a class, for a backbone that is a classifier."""
-    return Objective((Term(class_name=class_name),))
-
-
-def _channels(channels: Sequence[int] | None) -> tuple[int, ...] | None:
-    return None if channels is None else tuple(int(c) for c in np.atleast_1d(channels))
+    @property
+    def linear(self) -> bool:
+        """Whether the gradients of tiles add up without knowing the statistics of all tiles."""
+        return all(term.linear for term in self.features)

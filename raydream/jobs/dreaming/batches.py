@@ -45,14 +45,14 @@ def dreaming(job: Job) -> Dreaming:
 def _ascent(recipe: Recipe) -> Dreaming:
     from raydream.core import engine
 
-    backbone = assets.load_for(recipe)
+    backbone, pictures = assets.load_for(recipe), assets.pictures(recipe)
 
     def dream(batch: list[Item]) -> list[Item]:
         began = time.monotonic()
         seeds = [recipe.seed_of(item.id) for item in batch]
-        before = engine.measure(_images(batch), recipe, backbone)
-        dreams = engine.dream(_images(batch), recipe, backbone, seeds)
-        after = engine.measure(dreams, recipe, backbone)
+        before = engine.measure(_images(batch), recipe, backbone, pictures)
+        dreams = engine.dream(_images(batch), recipe, backbone, seeds, pictures)
+        after = engine.measure(dreams, recipe, backbone, pictures, _source(recipe, batch))
         seconds = (time.monotonic() - began) / len(batch)
         return [
             replace(i, dream=codec.to_uint8(d), before=float(b), after=float(a), seconds=seconds)
@@ -80,6 +80,11 @@ def _one_pass(job: Job) -> Dreaming:
         return [replace(i, dream=codec.to_uint8(d), seconds=seconds) for i, d in zip(batch, dreams, strict=True)]
 
     return dream
+
+
+def _source(recipe: Recipe, batch: list[Item]) -> NDArray[np.float32] | None:
+    """The photographs, if the objective compares with them."""
+    return _images(batch) if any(term.needs_source for term in recipe.objective.terms) else None
 
 
 def _images(batch: list[Item]) -> NDArray[np.float32]:

@@ -29,7 +29,7 @@ def estimate(job: Job, ids: Sequence[str]) -> str:
     work = sum(h * w * recipe.steps_of(i, len(sizes)) for i, (h, w) in enumerate(sizes))
     quick = recipe.changed(octaves=1, steps=_PROBE_STEPS)
     times = [time.monotonic()]
-    for step in engine.dream_steps(image[None], quick, backbone, [0]):
+    for step in engine.dream_steps(image[None], quick, backbone, [0], assets.pictures(recipe)):
         assert step.objective  # waits for the device
         times.append(time.monotonic())
     seconds = (times[-1] - times[1]) / (_PROBE_STEPS - 1) / (height * width) * work

@@ -1,0 +1,144 @@
+"""The steps of one octave: from the gradient of the objective to the next image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from raydream.core import context as contexts
+from raydream.core import gradients, masks, pyramid, transforms
+from raydream.core.canvas import Canvas, Fourier, Pixels
+from raydream.core.context import Context, Pictures
+from raydream.core.networks.backbones import Backbone
+from raydream.core.update import Adam, Conditioning, conditioned, update
+from raydream.recipe import Recipe
+from raydream.types import Size, Tensor
+
+
+class Ascent:
+    """The images of an octave, and how they change."""
+
+    def __init__(self, images: Tensor, recipe: Recipe, backbone: Backbone, context: Context) -> None:
+        self._images, self._recipe, self._backbone, self._context = images, recipe, backbone, context
+        self._conditioning = Conditioning(
+            rule=recipe.step_rule,
+            bands=recipe.bands,
+            smoothing=recipe.smoothing,
+            chroma=recipe.chroma,
+            keep=recipe.keep,
+            masked=recipe.mask is not None,
+        )
+
+    @staticmethod
+    def start(images: Tensor, source: Tensor, recipe: Recipe, backbone: Backbone, pictures: Pictures) -> Ascent:
+        """The ascent of a recipe.
+
+        Args:
+            images: the images that the octave starts from: (batch, height, width, 3).
+            source: the photographs, of any size.
+            recipe, backbone, pictures: see `engine.dream_steps`.
+        """
+        size = (images.shape[1], images.shape[2])
+        context = contexts.of_octave(source, size, recipe.objective, backbone, pictures)
+        if recipe.balance == "source":
+            context = _balanced(context, pyramid.resize(source, size), recipe, backbone)
+        if recipe.canvas == "fourier" or recipe.optimizer == "adam":
+            return _OnCanvas(images, recipe, backbone, context)
+        return _OnPixels(images, recipe, backbone, context).protecting(source, size, pictures)
+
+    def step(self, randoms: Sequence[np.random.Generator], progress: float) -> tuple[Tensor, Tensor]:
+        """One step; returns the images after it, and their objective (batch,) before it.
+
+        Args:
+            randoms: the random numbers of each image.
+            progress: (step + 1) / steps of the octave.
+        """
+        raise NotImplementedError
+
+    def _gradient(self, randoms: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
+        """The gradient with respect to the images, which are rolled (and transformed) at random, and the objective."""
+        size = (self._images.shape[1], self._images.shape[2])
+        shifts = [(int(r.integers(size[0])), int(r.integers(size[1]))) for r in randoms]
+        recipe = self._recipe
+        if not (recipe.rotate or recipe.rescale):
+            return gradients.gradient_of(self._images, recipe, self._backbone, shifts, self._context)
+        drawn = [transforms.draw(r, recipe.rotate, recipe.rescale, size) for r in randoms]
+        moved = transforms.apply(self._images, drawn)
+        gradient, objective = gradients.gradient_of(moved, recipe, self._backbone, shifts, _moved(self._context, drawn))
+        return transforms.pull(self._images, drawn, gradient), objective
+
+
+def _moved(context: Context, drawn: Sequence[Sequence[float]]) -> Context:
+    """The context with its photographs and masks transformed as the images are."""
+    import tensorflow as tf
+
+    source, found = context.source, context.masks
+    if source is not None:
+        source = transforms.apply(source, drawn)
+    if found is not None:
+        found = transforms.apply(tf.repeat(found, len(drawn), axis=0), drawn)
+    return replace(context, source=source, masks=found)
+
+
+def _balanced(context: Context, source: Tensor, recipe: Recipe, backbone: Backbone) -> Context:
+    """The context with each weight divided by the size of its term's value on the photographs."""
+    import tensorflow as tf
+
+    values = gradients.values_of(np.asarray(source), recipe, backbone, context)
+    return replace(context, weights=tf.math.divide_no_nan(context.weights, tf.abs(values)))
+
+
+class _OnPixels(Ascent):
+    """Gradient ascent on the pixels."""
+
+    _mask: Tensor | None = None
+    _source: Tensor | None = None
+
+    def protecting(self, source: Tensor, size: Size, pictures: Pictures) -> Ascent:
+        """The same with what the recipe protects."""
+        import tensorflow as tf
+
+        if self._recipe.mask is not None:
+            mask = masks.mask(self._recipe.mask, size, pictures.images)
+            self._mask = tf.constant(mask[None, :, :, None], self._backbone.dtype)
+        if self._recipe.keep != "none":
+            self._source = pyramid.resize(source, size)
+        return self
+
+    def step(self, randoms: Sequence[np.random.Generator], progress: float) -> tuple[Tensor, Tensor]:
+        """See `Ascent.step`."""
+        import tensorflow as tf
+
+        gradient, objective = self._gradient(randoms)
+        dtype = self._backbone.dtype
+        mask = tf.ones([1, 1, 1, 1], dtype) if self._mask is None else self._mask
+        source = tf.zeros([1, 1, 1, 3], dtype) if self._source is None else self._source
+        ascend = update(self._conditioning, dtype)
+        self._images = ascend(self._images, gradient, (self._recipe.step_size, progress), mask, source)
+        return self._images, objective
+
+
+class _OnCanvas(Ascent):
+    """Gradient ascent or Adam on the coefficients of a canvas."""
+
+    def __init__(self, images: Tensor, recipe: Recipe, backbone: Backbone, context: Context) -> None:
+        super().__init__(images, recipe, backbone, context)
+        size = (images.shape[1], images.shape[2])
+        self._canvas: Canvas = Fourier(size, backbone.dtype) if recipe.canvas == "fourier" else Pixels()
+        self._coefficients = self._canvas.coefficients(images)
+        self._images = self._canvas.images(self._coefficients)
+        self._adam = Adam(recipe.step_size) if recipe.optimizer == "adam" else None
+
+    def step(self, randoms: Sequence[np.random.Generator], progress: float) -> tuple[Tensor, Tensor]:
+        """See `Ascent.step`."""
+        gradient, objective = self._gradient(randoms)
+        wanted = conditioned(self._conditioning, self._backbone.dtype)(gradient, progress)
+        slope = self._canvas.pull(self._coefficients, wanted)
+        if self._adam:
+            self._coefficients = self._adam(self._coefficients, slope)
+        else:
+            self._coefficients = self._coefficients + self._recipe.step_size * slope
+        self._images = self._canvas.images(self._coefficients)
+        return self._images, objective

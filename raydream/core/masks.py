@@ -1,0 +1,88 @@
+"""Masks: where a term counts, or where a picture is protected. 1 counts, 0 does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from raydream.core.objectives import HALVES
+from raydream.errors import UsageError
+from raydream.types import FeatureMap, Image, Size, Tensor
+
+_RAMP = 0.3  # width of the soft border between two halves, as a share of the side
+_SHAPES = 0.03  # largest difference of the aspect ratios of a mask and a photograph
+
+
+def mask(name: str, size: Size, images: Mapping[str, Image]) -> FeatureMap:
+    """A mask (height, width) in [0, 1] by its name in a recipe, at the size of an octave.
+
+    Args:
+        name: one of `objectives.HALVES`, or the name of an image.
+        size: (height, width).
+        images: the images that the recipe names.
+
+    Raises:
+        UsageError: the image is missing, has another shape than the octave, or is black.
+    """
+    if name in HALVES:
+        return half(name, size)
+    if name not in images:
+        raise UsageError(f"mask {name!r} is not loaded: see assets.pictures")
+    return fitted(images[name], size, name)
+
+
+def half(name: str, size: Size) -> FeatureMap:
+    """A soft half (height, width): 1 on one side, 0 on the other, with a smooth border.
+
+    Two opposite halves add up to 1.
+    """
+    along = size[1] if name in ("left", "right") else size[0]
+    place = np.clip(((np.arange(along) + 0.5) / along - 0.5) / _RAMP + 0.5, 0.0, 1.0)
+    rising = place * place * (3.0 - 2.0 * place)
+    ramp = rising if name in ("right", "bottom") else 1.0 - rising
+    return np.broadcast_to(ramp if name in ("left", "right") else ramp[:, None], size).copy()
+
+
+def fitted(image: Image, size: Size, name: str) -> FeatureMap:
+    """The brightness of an image as a mask (height, width) in [0, 1]; `name` is for the message."""
+    import tensorflow as tf
+
+    height, width = image.shape[:2]
+    if abs(np.log((height / width) / (size[0] / size[1]))) > _SHAPES + 1.0 / min(size):
+        raise UsageError(
+            f"mask {name} has {width}x{height} pixels, a different shape from the picture's {size[1]}x{size[0]}: "
+            "use a mask with the same sides, or the same ratio of its sides"
+        )
+    grey = (image.mean(axis=-1) + 1.0) / 2.0
+    if not grey.max() > 1 / 255:
+        raise UsageError(f"mask {name} is black: white is where it counts")
+    small = tf.image.resize(grey[..., None], size, "bilinear", antialias=True)
+    return np.clip(np.asarray(small)[..., 0], 0.0, 1.0)
+
+
+def square(size: Size, position: tuple[float, float], sides: Size) -> FeatureMap:
+    """1 in a rectangle of `sides` around a position (across, down) in [0, 1], 0 elsewhere: (height, width)."""
+    found = np.zeros(size)
+    at = (position[1], position[0])
+    starts = [min(max(0, round(p * n) - s // 2), max(0, n - s)) for p, n, s in zip(at, size, sides, strict=True)]
+    found[starts[0] : starts[0] + sides[0], starts[1] : starts[1] + sides[1]] = 1.0
+    return found
+
+
+def at_positions(masks: Tensor, shape: Tensor, strides: Size, offsets: Size) -> Tensor:
+    """Masks of pixels (batch, height, width, count) at the positions of a layer: (batch, rows, columns, count).
+
+    Args:
+        masks: the masks of a tile.
+        shape: (rows, columns) of the layer on this tile.
+        strides: pixels between two positions, along rows and columns.
+        offsets: the middle pixel of the first position's receptive field, along rows and columns.
+    """
+    import tensorflow as tf
+
+    for axis in (0, 1):
+        places = offsets[axis] + strides[axis] * tf.range(shape[axis])
+        places = tf.clip_by_value(places, 0, tf.shape(masks)[axis + 1] - 1)
+        masks = tf.gather(masks, places, axis=axis + 1)
+    return masks

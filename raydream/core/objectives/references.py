@@ -1,0 +1,186 @@
+"""Terms about likeness to other images: guides, styles, and the photograph itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from raydream.core.objectives.terms import Reading, Term, summed
+from raydream.types import FeatureMap, Tensor
+
+_CHUNK = 2_000_000  # numbers of a table of products at once, so that memory does not grow with the image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guide(Term):
+    """What the photograph and a guide image have in common.
+
+    Attributes:
+        guide: path or URL of the guide image.
+        guide_digest: SHA-256 of its file; filled in when a recipe is resolved.
+        match: `channels` takes the guide's mean activation of each channel as the channel's weight (the seed project).
+            `positions` compares each position with the guide's position of the largest product (Mordvintsev et al.,
+            2015); the guide's activations are scaled to length 1, so that its brightest place does not always win.
+    """
+
+    kind: Literal["guide"] = "guide"
+    guide: str = ""
+    guide_digest: str | None = None
+    match: Literal["channels", "positions"] = "channels"
+
+    arguments: ClassVar[tuple[str, ...]] = ("weight", "guide", "guide_digest")
+
+    @property
+    def problem(self) -> str:
+        """See `Term.problem`."""
+        return super().problem if self.guide else "guide is missing: the path or URL of an image"
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The guide."""
+        return (self.guide,)
+
+    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
+        """The weights of the channels, (channels,), or the guide's activations, (positions, channels)."""
+        (guide,) = maps
+        if self.match == "channels":
+            weights = guide.mean(axis=(0, 1))
+            return (weights / max(np.abs(weights).sum(), 1e-12),)
+        activations = guide.reshape(-1, channels)
+        return (activations / np.maximum(np.linalg.norm(activations, axis=1, keepdims=True), 1e-12),)
+
+    def statistics(self, reading: Reading) -> Tensor:
+        """See `Term.statistics`."""
+        import tensorflow as tf
+
+        (guide,) = reading.constants
+        if self.match == "channels":
+            return summed(tf.tensordot(reading.activations, guide, 1), reading)
+        best = tf.stop_gradient(tf.gather(guide, _best_match(reading.activations, guide)))
+        return summed(tf.reduce_mean(reading.activations * best, axis=-1), reading)
+
+
+def _best_match(activations: Tensor, guide: Tensor) -> Tensor:
+    """For each position, the number of the guide's row (positions, channels) with the largest product."""
+    import tensorflow as tf
+
+    shape = tf.shape(activations)
+    rows = tf.reshape(activations, (-1, shape[3]))
+    count, step = tf.shape(rows)[0], tf.maximum(1, _CHUNK // tf.shape(guide)[0])
+    found = tf.TensorArray(tf.int32, 0, dynamic_size=True, infer_shape=False, element_shape=[None])
+
+    def match(start: Tensor, number: Tensor, found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        products = tf.matmul(rows[start : start + step], guide, transpose_b=True)
+        best = tf.argmax(products, axis=-1, output_type=tf.int32)
+        return start + step, number + 1, found.write(number, best)  # type: ignore[attr-defined]
+
+    _, _, found = tf.while_loop(lambda start, *_: start < count, match, (0, 0, found), parallel_iterations=1)
+    return tf.reshape(found.concat(), shape[:3])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference(Term):
+    """The mean squared difference from the photograph's activations: strengthens whatever changes.
+
+    The engine adds a little noise to the photograph that this is measured from. Without it, the first gradient is 0.
+
+    Attributes:
+        channels: channels of the layer that are used, from 0; None for all.
+    """
+
+    kind: Literal["difference"] = "difference"
+    channels: tuple[int, ...] | None = None
+
+    needs_source: ClassVar[bool] = True
+
+    def statistics(self, reading: Reading) -> Tensor:
+        """See `Term.statistics`."""
+        import tensorflow as tf
+
+        change = reading.activations - reading.source  # type: ignore[operator]
+        if self.channels is not None:
+            change = tf.gather(change, self.channels, axis=-1)
+        return summed(tf.reduce_mean(tf.square(change), axis=-1), reading)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content(Term):
+    """Keeps what the photograph shows: minus the squared difference of the activations, relative to their squares.
+
+    (Gatys et al., "Image Style Transfer", 2016; there, the difference is not relative.)
+    """
+
+    kind: Literal["content"] = "content"
+
+    linear: ClassVar[bool] = False
+    needs_source: ClassVar[bool] = True
+
+    def statistics(self, reading: Reading) -> Tensor:
+        """The sums of the squared differences and of the photograph's squares: (batch, 2)."""
+        import tensorflow as tf
+
+        change = tf.reduce_mean(tf.square(reading.activations - reading.source), axis=-1)  # type: ignore[operator]
+        size = tf.reduce_mean(tf.square(reading.source), axis=-1)
+        return tf.stack([summed(change, reading), summed(size, reading)], axis=1)
+
+    def value(self, statistics: Tensor, positions: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
+        """See `Term.value`."""
+        import tensorflow as tf
+
+        return -1.0 * tf.math.divide_no_nan(statistics[:, 0], statistics[:, 1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style(Term):
+    """Takes over the style of an image: minus the squared difference of the Gram matrices, relative to its squares.
+
+    A Gram matrix holds the mean product of each two channels (Gatys et al., 2016; there, the difference is not
+    relative).
+
+    Attributes:
+        style: path or URL of the image.
+        style_digest: SHA-256 of its file; filled in when a recipe is resolved.
+    """
+
+    kind: Literal["style"] = "style"
+    style: str = ""
+    style_digest: str | None = None
+
+    linear: ClassVar[bool] = False
+    arguments: ClassVar[tuple[str, ...]] = ("weight", "style", "style_digest")
+
+    @property
+    def problem(self) -> str:
+        """See `Term.problem`."""
+        return super().problem if self.style else "style is missing: the path or URL of an image"
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The image with the style."""
+        return (self.style,)
+
+    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
+        """The Gram matrix: (channels, channels)."""
+        (style,) = maps
+        rows = style.reshape(-1, channels)
+        return (rows.T @ rows / len(rows),)
+
+    def statistics(self, reading: Reading) -> Tensor:
+        """The sums of the products of each two channels: (batch, channels, channels)."""
+        import tensorflow as tf
+
+        activations = reading.activations
+        if reading.mask is not None:
+            activations = activations * tf.sqrt(reading.mask)[..., None]
+        return tf.einsum("brcx,brcy->bxy", activations, activations)
+
+    def value(self, statistics: Tensor, positions: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
+        """See `Term.value`."""
+        import tensorflow as tf
+
+        (wanted,) = constants
+        change = statistics / tf.cast(positions, statistics.dtype) - wanted
+        return -1.0 * tf.reduce_sum(tf.square(change), axis=(1, 2)) / tf.reduce_sum(tf.square(wanted))
