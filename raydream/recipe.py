@@ -154,7 +154,7 @@ class Recipe:
         for number, term in enumerate(self.objective.terms):
             if term.problem:
                 raise ValueError(f"objective[{number}]: {term.problem}")
-            name = getattr(term, "class_name", None) or term.layer or term.kind
+            name = getattr(term, "class_name", None) or term.layer or "pixels"
             if not math.isfinite(term.weight):
                 raise ValueError(f"objective: the weight of {name!r} must be a finite number, not {term.weight}")
             channels = getattr(term, "channels", None)
@@ -230,7 +230,8 @@ class Recipe:
     @property
     def pictures(self) -> dict[str, str | None]:
         """Path or URL of each guide, style and mask -> its digest, if it is known."""
-        found = [_pictures(part) for part in (*self.objective.terms, self)]
+        parts: list[Term | Recipe] = [*self.objective.terms, self]
+        found = [_pictures(part) for part in parts]
         return {name: digest for part in found for name, digest in part.values()}
 
     def with_pictures(self, files: Mapping[str, tuple[str, str | None]]) -> Recipe:
@@ -289,7 +290,7 @@ class Recipe:
             values |= {"backbone": self.backbone.rsplit("/", 1)[-1], "weights": None}
         for part in (*values["objective"], values):
             for key in PICTURES:
-                if part.get(f"{key}_digest"):
+                if part.get(f"{key}_digest") and part[key] not in HALVES:
                     part[key] = None
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()

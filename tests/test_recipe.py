@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from raydream.core.objectives import Mean, Objective, l2, logit, mean
+from raydream.core.objectives import KINDS, Mean, Objective, l2, logit, mean
 from raydream.errors import UsageError
 from raydream.recipe import Recipe, presets
 
@@ -38,6 +38,13 @@ FULL = {
     "tile": 128,
     "tiling": "exact",
     "seed": 9,
+    "balance": "source",
+    "bands": [1.0, 0.5],
+    "rotate": 5.0,
+    "rescale": 0.1,
+    "keep": "color",
+    "mask": "mask.png",
+    "mask_digest": "ef" * 32,
 }  # fmt: skip
 # As in a recipe that is not resolved, and as in one that is.
 CLASSES = [
@@ -222,7 +229,15 @@ CHANGES = {
     "tile": 129,
     "tiling": "roll",
     "seed": 10,
+    "balance": "none",
+    "bands": [1.0, 0.4],
+    "rotate": 6.0,
+    "rescale": 0.2,
+    "keep": "brightness",
+    "mask": "left",
+    "mask_digest": "01" * 32,
 }
+CANVAS = {"canvas": "fourier", "optimizer": "adam"}  # go together with neither `keep` nor `mask`
 
 
 @pytest.mark.parametrize("key", CHANGES)
@@ -233,8 +248,9 @@ def test_any_other_value_has_another_digest(key):
 def test_every_key_is_in_the_digest():
     """All but the weights' place, and `octaves`, which the number of `steps` has to follow."""
     known = {field.name for field in dataclasses.fields(Recipe)}
-    assert known == {*CHANGES, "weights", "octaves"} == set(FULL)
+    assert known == {*CHANGES, *CANVAS, "weights", "octaves"} == {*FULL, *CANVAS}
     assert Recipe(octaves=2).digest != Recipe(octaves=4).digest
+    assert len({Recipe(**{key: value}).digest for key, value in CANVAS.items()} | {Recipe().digest}) == 3
 
 
 def test_the_place_of_the_weights_matters_only_until_they_are_known():
@@ -318,7 +334,7 @@ MISTAKES = [
     ({"objective": 5}, f"objective: {TERM}, or a list of these, not 5"),
     ({"objective": ["a", 5]}, f"objective[1]: {TERM}, not 5"),
     ({"objective": {}}, "objective[0]: layer or class is missing"),
-    ({"objective": ["a", {"kind": "l2"}]}, "objective[1]: layer or class is missing"),
+    ({"objective": ["a", {"kind": "l2"}]}, "objective[1]: layer is missing"),
     ({"objective": {"class": None}}, "objective[0]: layer or class is missing"),
     ({"objective": {"class": ""}}, "objective[0]: class must not be empty"),
     ({"objective": {"class": False}}, "objective[0].class: must be text, not False"),
@@ -330,7 +346,7 @@ MISTAKES = [
     ({"objective": {"class": "b", "layer": "c", "channels": [1]}}, f"objective[0]: {CLASS}"),
     ({"objective": {"class": "b", "kind": "l2"}}, f"objective[0]: {CLASS}"),
     ({"objective": [{"layer": 5}]}, "objective[0].layer: must be text, not 5"),
-    ({"objective": {"layer": "a", "kind": "max"}}, "objective[0].kind: must be 'mean' or 'l2', not 'max'"),
+    ({"objective": {"layer": "a", "kind": "max"}}, f"objective[0].kind: must be one of {', '.join(KINDS)}, not 'max'"),
     ({"objective": {"layer": "a", "weight": "x"}}, "objective[0].weight: must be a number, not 'x'"),
     ({"objective": {"layer": "a", "weight": NAN}}, WEIGHT + "nan"),
     ({"objective": {"layer": "a", "weight": INFINITY}}, WEIGHT + "inf"),
@@ -338,15 +354,37 @@ MISTAKES = [
     ({"objective": {"layer": "a", "channels": [1.5]}}, "objective[0].channels[0]: must be a whole number, not 1.5"),
     ({"objective": {"layer": "a", "channels": []}}, CHANNELS),
     ({"objective": {"layer": "a", "channels": [0, -1]}}, CHANNELS),
+    ({"objective": {"layer": "a", "kind": "guide"}}, "objective[0]: guide is missing: the path or URL of an image"),
+    ({"objective": {"kind": "guide", "guide": "b.jpg"}}, "objective[0]: layer is missing"),
+    ({"objective": {"layer": "a", "kind": "style"}}, "objective[0]: style is missing: the path or URL of an image"),
+    (
+        {"objective": {"layer": "a", "kind": "neuron", "mask": "left"}},
+        "objective[0]: a neuron has a position: leave mask out",
+    ),
+    ({"objective": {"layer": "a", "kind": "neuron", "position": [0, 2]}},
+     "objective[0]: position must be two numbers from 0 to 1, across and down, not [0.0, 2.0]"),
+    ({"objective": {"layer": "a", "kind": "direction"}},
+     "objective[0]: a direction needs channels, and a value for each of them that is not always 0"),
+    ({"objective": {"layer": "a", "kind": "picked", "count": 0}}, "objective[0]: count must be at least 1, not 0"),
+    ({"objective": {"layer": "a", "kind": "picked", "which": "best"}},
+     "objective[0].which: must be 'strongest', 'middle' or 'weakest', not 'best'"),
+    ({"objective": {"kind": "smoothness"}}, "objective: needs at least one term with a layer or class"),
+    ({"bands": [1, -1]}, "bands[1]: must be at least 0, not -1"),
+    ({"rotate": 181}, "rotate: must be at most 180, not 181"),
+    ({"keep": "hue"}, "keep: must be 'none', 'color' or 'brightness', not 'hue'"),
+    ({"optimizer": "adam", "mask": "left"}, "mask and keep need canvas: pixels and optimizer: ascent"),
     (
         {"objective": ["a", {"layr": "b"}]},
-        "objective[1]: unknown key 'layr': did you mean 'layer'? valid: layer, kind, channels, weight, class",
+        "objective[1]: unknown key 'layr': did you mean 'layer'? valid: layer, weight, mask, kind, channels, class",
     ),
     (
         {"objective": {"layer": "a", "weigth": 2}},
-        "objective[0]: unknown key 'weigth': did you mean 'weight'? valid: layer, kind, channels, weight, class",
+        "objective[0]: unknown key 'weigth': did you mean 'weight'? valid: layer, weight, mask, kind, channels, class",
     ),
-    ({"objective": {"mixed3": 1.0}}, "objective[0]: unknown key 'mixed3': valid: layer, kind, channels, weight, class"),
+    (
+        {"objective": {"mixed3": 1.0}},
+        "objective[0]: unknown key 'mixed3': valid: layer, weight, mask, kind, channels, class",
+    ),
 ]  # fmt: skip
 
 
@@ -447,3 +485,40 @@ def test_a_bomb_of_yaml_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="backbone"):
         Recipe.load(str(bomb))
     assert time.monotonic() - began < 5
+
+
+def test_guides_take_the_layers_of_the_recipe() -> None:
+    recipe = Recipe(objective=mean("mixed3") + 0.5 * l2("mixed5"))
+    assert recipe.guided([]) is recipe
+    found = recipe.guided(["a.jpg", "gs://b/c.jpg:mask=gs://b/m.png:weight=2:match=positions"])
+    assert found.as_dict()["objective"] == [
+        {"kind": "guide", "layer": "mixed3", "guide": "a.jpg"},
+        {"kind": "guide", "layer": "mixed5", "weight": 0.5, "guide": "a.jpg"},
+        *(
+            {
+                "kind": "guide",
+                "layer": layer,
+                **weight,
+                "guide": "gs://b/c.jpg",
+                "mask": "gs://b/m.png",
+                "match": "positions",
+            }
+            for layer, weight in (("mixed3", {"weight": 2.0}), ("mixed5", {}))
+        ),
+    ]
+    assert found.pictures == {"a.jpg": None, "gs://b/c.jpg": None, "gs://b/m.png": None}
+    with pytest.raises(UsageError, match="a guide needs a layer: the objective has none"):
+        Recipe(objective={"class": "banjo"}).guided(["a.jpg"])
+    with pytest.raises(UsageError, match=r"guide a.jpg:weight=x: weight must be a number, not 'x'"):
+        recipe.guided(["a.jpg:weight=x"])
+    with pytest.raises(UsageError, match=r"match: must be 'channels' or 'positions', not 'x'"):
+        recipe.guided(["a.jpg:match=x"])
+
+
+def test_the_names_of_pictures_matter_only_until_they_are_known() -> None:
+    here, there = (Recipe(mask="left").guided([f"{place}/a.jpg"]) for place in ("/home/me", "gs://bucket"))
+    assert here.digest != there.digest
+    known = [recipe.with_pictures({n: (n, "ab" * 32) for n in recipe.pictures}) for recipe in (here, there)]
+    assert known[0].digest == known[1].digest
+    other = here.with_pictures({n: (n, "cd" * 32) for n in here.pictures})
+    assert other.digest != known[0].digest

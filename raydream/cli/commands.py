@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 import yaml
@@ -17,6 +17,16 @@ import yaml
 from raydream.errors import UsageError, WorkError, nearest
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+Guide = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="IMAGE",
+        help="Dream what the photograph and this image have in common. Can be repeated; "
+        "IMAGE:mask=left:weight=2 limits it to a part (left, right, top, bottom, or a black and white image).",
+    ),
+]
 
 
 def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> NoReturn:

@@ -38,6 +38,7 @@ def dream(
     recipe: Annotated[
         str, typer.Option("--recipe", "-r", help="A preset or a .yaml file.", autocompletion=_complete_recipe)
     ] = "classic",
+    guide: commands.Guide = None,
     set: Set = None,
     force: Force = False,
 ) -> int:
@@ -55,7 +56,7 @@ def dream(
         storage.check_writable(storage.join(output, "x.png"))
     else:
         _check_file(output, images, force)
-    asked = Recipe.load(recipe, commands.changes(set or []))
+    asked = Recipe.load(recipe, commands.changes(set or [])).guided(guide or [])
     # A single photograph is read before the network is loaded, so that an error is shown at once.
     read = {images[0]: storage.read(images[0], what="image")} if len(images) == 1 else {}
     resolved, backbone = api.loaded(asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from raydream.core import masks, pyramid
 from raydream.core.networks.backbones import Backbone
-from raydream.core.objectives import Neuron, Objective, Term
+from raydream.core.objectives import Difference, Neuron, Objective, Style, Term
 from raydream.errors import UsageError
 from raydream.types import FeatureMap, Image, Size, Tensor
 
@@ -99,7 +99,7 @@ def _weights(objective: Objective, dtype: str) -> Tensor:
 def _noisy(source: Tensor, objective: Objective) -> Tensor:
     import tensorflow as tf
 
-    if not any(term.kind == "difference" for term in objective.terms):  # type: ignore[attr-defined]
+    if not any(isinstance(term, Difference) for term in objective.terms):
         return source
     noise = np.random.default_rng(0).normal(0.0, _NOISE, source.shape[1:])
     return source + tf.constant(noise, source.dtype)
@@ -123,7 +123,7 @@ def _constants(
 
     if term.on_pixels:
         return ()
-    side = min(size) if term.kind == "style" else _GUIDE  # type: ignore[attr-defined]
+    side = min(size) if isinstance(term, Style) else _GUIDE
     maps = [_maps(backbone, pictures, name, side)[backbone.layers.index(term.layer)] for name in term.pictures]
     found = term.constants(maps, means.get(term.layer), backbone.channels(term.layer))
     return tuple(tf.constant(array, backbone.dtype) for array in found)
@@ -145,11 +145,11 @@ def _maps(backbone: Backbone, pictures: Pictures, name: str, side: int) -> list[
 
 
 def _activations(backbone: Backbone, images: Tensor) -> list[Tensor]:
-    return _traced(backbone)(images)  # type: ignore[no-any-return]
+    return _traced(backbone)(images)
 
 
 @lru_cache(maxsize=8)
-def _traced(backbone: Backbone):  # type: ignore[no-untyped-def]
+def _traced(backbone: Backbone) -> Callable[[Tensor], list[Tensor]]:
     import tensorflow as tf
 
     signature = [tf.TensorSpec([None, None, None, 3], backbone.dtype)]

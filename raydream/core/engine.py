@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from raydream.core import context, gradients, pyramid
+from raydream.core import context, gradients, masks, pyramid
 from raydream.core.ascent import Ascent
 from raydream.core.context import NO_PICTURES, Pictures
 from raydream.core.memory import tensor_of
@@ -91,10 +91,14 @@ def dream_steps(
         An iterator of `Step` events, one per update. Reading it does the work.
 
     Raises:
-        UsageError: the shape, type or range of the images is wrong, or they are too small for the backbone.
+        UsageError: the shape, type or range of the images is wrong, they are too small for the backbone, or a mask has
+            another shape.
     """
     _check(images, seeds)
     sizes = usable_sizes(images.shape[1], images.shape[2], recipe, backbone)
+    for name in [recipe.mask, *(term.mask for term in recipe.objective.terms)]:
+        if name is not None:
+            masks.check(name, sizes[-1], pictures.images)
     source = tensor_of(images.astype(backbone.dtype, copy=False))
     randoms = [np.random.Generator(np.random.Philox(seed)) for seed in seeds]
     return _steps(source, sizes, _Work(recipe, backbone, pictures), randoms)

@@ -24,7 +24,7 @@ from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from raydream.types import Images, Tensor
 
-View = tuple[Tensor, ...]  # of a tile: its pixels, crops, and the photographs' pixels and masks there
+View = tuple[Tensor, Any, Tensor, Tensor]  # of a tile: its pixels, crops, and the photographs' pixels and masks there
 
 
 class Traced(NamedTuple):
@@ -63,6 +63,11 @@ def traced(backbone: Backbone, objective: Objective, context: Context) -> Traced
     return _traced(backbone, objective.shape, ranks)
 
 
+def forget() -> None:
+    """Drops all traced functions, and with them the backbones that they hold in memory."""
+    _traced.cache_clear()
+
+
 @lru_cache(maxsize=8)
 def _traced(backbone: Backbone, objective: Objective, ranks: tuple[tuple[int, ...], ...]) -> Traced:
     import tensorflow as tf
@@ -71,12 +76,11 @@ def _traced(backbone: Backbone, objective: Objective, ranks: tuple[tuple[int, ..
     view = (pixels, tf.TensorSpec([len(backbone.layers), 4], tf.int32), pixels, numbers([None] * 4))
     constants = tuple(tuple(numbers([None] * rank) for rank in term) for term in ranks)
     totals, weights = numbers([len(objective.features)]), numbers([None, len(objective.terms)])
-    shapes = _statistics_shapes(backbone, objective)
-    statistics = [numbers([None, *shape]) for shape in shapes]
+    statistics = [numbers([None, *term.statistics_shape(backbone.channels(term.layer))]) for term in objective.features]
     functions = _Functions(backbone, objective)
 
     def trace(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
-        return tf.function(function, input_signature=signature, autograph=False)  # type: ignore[no-any-return]
+        return tf.function(function, input_signature=signature, autograph=False)
 
     return Traced(
         trace(functions.statistics, view, constants),
@@ -86,15 +90,6 @@ def _traced(backbone: Backbone, objective: Objective, ranks: tuple[tuple[int, ..
         trace(functions.pulled, view, constants, statistics),
         trace(functions.penalty, pixels, pixels, numbers([None] * 4), weights),
     )
-
-
-def _statistics_shapes(backbone: Backbone, objective: Objective) -> list[tuple[int, ...]]:
-    """The shapes of the terms' statistics, without the batch."""
-    shapes: dict[str, Callable[[int], tuple[int, ...]]] = {"style": lambda n: (n, n), "content": lambda n: (2,)}
-    return [
-        shapes.get(term.kind, lambda n: ())(backbone.channels(term.layer))  # type: ignore[attr-defined]
-        for term in objective.features
-    ]
 
 
 class _Functions:
@@ -147,7 +142,7 @@ class _Functions:
         with tf.GradientTape() as tape:
             tape.watch(statistics)
             value = self.value(statistics, totals, weights, constants)
-        return tape.gradient(value, statistics)  # type: ignore[no-any-return]
+        return tape.gradient(value, statistics)
 
     def gradient(self, view: View, constants: Any, totals: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         import tensorflow as tf
@@ -163,7 +158,7 @@ class _Functions:
         with tf.GradientTape() as tape:
             tape.watch(view[0])
             statistics = self.statistics(view, constants)
-        return tape.gradient(statistics, view[0], output_gradients=slopes)  # type: ignore[no-any-return]
+        return tape.gradient(statistics, view[0], output_gradients=slopes)
 
     def penalty(self, images: Tensor, source: Tensor, masks_here: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         import tensorflow as tf

@@ -25,11 +25,33 @@ def mask(name: str, size: Size, images: Mapping[str, Image]) -> FeatureMap:
     Raises:
         UsageError: the image is missing, has another shape than the octave, or is black.
     """
+    import tensorflow as tf
+
+    check(name, size, images)
     if name in HALVES:
         return half(name, size)
+    small = tf.image.resize(_brightness(images[name])[..., None], size, "bilinear", antialias=True)
+    return np.clip(np.asarray(small)[..., 0], 0.0, 1.0)
+
+
+def check(name: str, size: Size, images: Mapping[str, Image]) -> None:
+    """Raises the errors of `mask`."""
+    if name in HALVES:
+        return
     if name not in images:
         raise UsageError(f"mask {name!r} is not loaded: see assets.pictures")
-    return fitted(images[name], size, name)
+    height, width = images[name].shape[:2]
+    if abs(np.log((height / width) / (size[0] / size[1]))) > _SHAPES + 1.0 / min(size):
+        raise UsageError(
+            f"mask {name} has {width}x{height} pixels, a different shape from the picture's {size[1]}x{size[0]}: "
+            "use a mask with the same sides, or the same ratio of its sides"
+        )
+    if not _brightness(images[name]).max() > 1 / 255:
+        raise UsageError(f"mask {name} is black: white is where it counts")
+
+
+def _brightness(image: Image) -> FeatureMap:
+    return (image.mean(axis=-1) + 1.0) / 2.0
 
 
 def half(name: str, size: Size) -> FeatureMap:
@@ -42,23 +64,6 @@ def half(name: str, size: Size) -> FeatureMap:
     rising = place * place * (3.0 - 2.0 * place)
     ramp = rising if name in ("right", "bottom") else 1.0 - rising
     return np.broadcast_to(ramp if name in ("left", "right") else ramp[:, None], size).copy()
-
-
-def fitted(image: Image, size: Size, name: str) -> FeatureMap:
-    """The brightness of an image as a mask (height, width) in [0, 1]; `name` is for the message."""
-    import tensorflow as tf
-
-    height, width = image.shape[:2]
-    if abs(np.log((height / width) / (size[0] / size[1]))) > _SHAPES + 1.0 / min(size):
-        raise UsageError(
-            f"mask {name} has {width}x{height} pixels, a different shape from the picture's {size[1]}x{size[0]}: "
-            "use a mask with the same sides, or the same ratio of its sides"
-        )
-    grey = (image.mean(axis=-1) + 1.0) / 2.0
-    if not grey.max() > 1 / 255:
-        raise UsageError(f"mask {name} is black: white is where it counts")
-    small = tf.image.resize(grey[..., None], size, "bilinear", antialias=True)
-    return np.clip(np.asarray(small)[..., 0], 0.0, 1.0)
 
 
 def square(size: Size, position: tuple[float, float], sides: Size) -> FeatureMap:

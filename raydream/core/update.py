@@ -13,6 +13,7 @@ from raydream.types import Keep, StepRule, Tensor
 
 # The kernel of the Laplacian pyramid (Burt & Adelson, 1983).
 _BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256.0
+Numbers = tuple[Tensor, Tensor]
 _LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the brightness (ITU-R BT.601)
 
 
@@ -154,7 +155,7 @@ def update(conditioning: Conditioning, dtype: str) -> Callable[..., Tensor]:
     """
     import tensorflow as tf
 
-    def updated(images: Tensor, gradient: Tensor, numbers: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    def updated(images: Tensor, gradient: Tensor, numbers: Numbers, mask: Tensor, source: Tensor) -> Tensor:
         step_size, progress = numbers
         step = step_size * direction(gradient, conditioning, progress)
         if conditioning.masked:
@@ -164,7 +165,7 @@ def update(conditioning: Conditioning, dtype: str) -> Callable[..., Tensor]:
             images = kept(images, source, conditioning.keep)
         return tf.clip_by_value(images, -1.0, 1.0)
 
-    return tf.function(updated, input_signature=_signature(dtype), autograph=False)  # type: ignore[no-any-return]
+    return tf.function(updated, input_signature=_signature(dtype), autograph=False)
 
 
 def _signature(dtype: str) -> list[Any]:
@@ -180,7 +181,7 @@ def conditioned(conditioning: Conditioning, dtype: str) -> Callable[..., Tensor]
     import tensorflow as tf
 
     signature = [tf.TensorSpec([None, None, None, 3], dtype), tf.TensorSpec([], dtype)]
-    return tf.function(  # type: ignore[no-any-return]
+    return tf.function(
         lambda gradient, progress: direction(gradient, conditioning, progress),
         input_signature=signature,
         autograph=False,
@@ -191,17 +192,17 @@ class Adam:
     """Adam (Kingma & Ba, 2015), upwards, for a tensor of any shape; the first axis counts the images."""
 
     def __init__(self, rate: float) -> None:
-        self._rate, self._moments, self._count = rate, (None, None), 0
+        self._rate, self._count = rate, 0
+        self._moments: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, values: Tensor, gradient: Tensor) -> Tensor:
         """The values after one step."""
         import tensorflow as tf
 
-        first, second = self._moments
+        first, second = self._moments or (tf.zeros_like(gradient), tf.zeros_like(gradient))
         self._count += 1
-        first = 0.1 * gradient if first is None else 0.9 * first + 0.1 * gradient
-        squared = tf.square(gradient)
-        second = 0.001 * squared if second is None else 0.999 * second + 0.001 * squared
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * tf.square(gradient)
         self._moments = first, second
         unbiased = first / (1.0 - 0.9**self._count), second / (1.0 - 0.999**self._count)
         return values + self._rate * unbiased[0] / (tf.sqrt(unbiased[1]) + 1e-8)

@@ -132,6 +132,7 @@ def main(
         typer.Option("--recipe", "-r", help="A preset (see `raydream recipes`), or the path or URL of a .yaml file."),
     ] = "classic",
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change a value of the recipe.")] = None,
+    guide: commands.Guide = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and an estimate of the time; write nothing.")
     ] = False,
@@ -145,7 +146,7 @@ def main(
     """
     from raydream.recipe import Recipe
 
-    asked = job(recipe=Recipe.load(recipe, commands.changes(set or [])))
+    asked = job(recipe=Recipe.load(recipe, commands.changes(set or [])).guided(guide or []))
     if dry_run:
         _dry_run(asked)
         return commands.OK

@@ -118,6 +118,10 @@ class Content(Term):
     linear: ClassVar[bool] = False
     needs_source: ClassVar[bool] = True
 
+    def statistics_shape(self, channels: int) -> tuple[int, ...]:
+        """See `Term.statistics_shape`."""
+        return (2,)
+
     def statistics(self, reading: Reading) -> Tensor:
         """The sums of the squared differences and of the photograph's squares: (batch, 2)."""
         import tensorflow as tf
@@ -167,6 +171,10 @@ class Style(Term):
         (style,) = maps
         rows = style.reshape(-1, channels)
         return (rows.T @ rows / len(rows),)
+
+    def statistics_shape(self, channels: int) -> tuple[int, ...]:
+        """See `Term.statistics_shape`."""
+        return (channels, channels)
 
     def statistics(self, reading: Reading) -> Tensor:
         """The sums of the products of each two channels: (batch, channels, channels)."""

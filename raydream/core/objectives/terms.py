@@ -87,6 +87,10 @@ class Term:
         """
         return ()
 
+    def statistics_shape(self, channels: int) -> tuple[int, ...]:
+        """The shape of the statistics of an image, for a layer with this number of channels."""
+        return ()
+
     def statistics(self, reading: Reading) -> Tensor:
         """Sums over the positions of a tile: (batch, ...)."""
         raise NotImplementedError

@@ -40,5 +40,5 @@ def grid(plan: Plan, network: KerasModel) -> Sequence[Sequence[Image]]:
     recipe = Recipe.load("quick", {"objective": objective, "octaves": 1, "steps": _STEPS})
     backbone = backbone_of(network, objective, "classifier")
     dreams = engine.dream(images, recipe, backbone, [recipe.seed_of(name) for name in names])
-    gradients.traced.cache_clear()  # else the networks of the last epochs stay in memory
+    gradients.forget()  # else the networks of the last epochs stay in memory
     return [[*images], [*dreams]]
