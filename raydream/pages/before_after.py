@@ -142,6 +142,7 @@ def page(
         "rows": "".join(shown),
         "channels": _layers(channels) if channels else "",
         "lightbox": parts.filled("lightbox.html", {"keys": _KEYS}),
+        "script": parts.filled("zoom.js", {}),
     }
     return parts.filled("before_after.html", content)
 
@@ -163,17 +164,7 @@ def _numbers(dreamed: Dreamed, label: str | None) -> dict[str, str]:
 
 def _figure(encoded: bytes, side: int, kind: str, id: str, numbers: Mapping[str, str]) -> str:
     shown = f'<dl class="numbers">{parts.facts(numbers)}</dl>' if numbers else ""
-    return f"<figure>{_picture(encoded, side, f'{kind}: {id}')}<figcaption>{kind}{shown}</figcaption></figure>"
-
-
-def _picture(encoded: bytes, side: int, name: str) -> str:
-    """A picture in a button that enlarges it."""
-    image = parts.thumbnail(encoded, side)
-    return (
-        f'<button type="button" class="zoom" aria-label="Enlarge {parts.text(name)}">'
-        f'<img alt="{parts.text(name)}" width="{image.width}" height="{image.height}" decoding="async" '
-        f'style="background: {parts.colour(image)}" src="{parts.data_uri(image)}"></button>'
-    )
+    return f"<figure>{parts.zoomable(encoded, side, f'{kind}: {id}')}<figcaption>{kind}{shown}</figcaption></figure>"
 
 
 def _layers(channels: Mapping[str, Sequence[Changed]]) -> str:
@@ -196,7 +187,7 @@ def _layer(layer: str, channels: Sequence[Changed]) -> str:
 
 def _channel(layer: str, one: Changed, share: float) -> str:
     """A row of a table; the length of the bar is the change's share of the largest one in the table."""
-    picture = _picture(one.picture, _SMALL, f"{layer}, channel {one.channel}") if one.picture else ""
+    picture = parts.zoomable(one.picture, _SMALL, f"{layer}, channel {one.channel}") if one.picture else ""
     side = "up" if one.change > 0 else "down"
     bar = f'<i class="{side}" style="width: {share:.1%}"></i>'
     return (

@@ -80,6 +80,16 @@ def data_uri(image: Image.Image) -> str:
     return f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode('ascii')}"
 
 
+def zoomable(encoded: bytes, side: int, name: str) -> str:
+    """A picture, shrunk to at most `side` pixels per side, in a button that enlarges it; see zoom.js."""
+    image = thumbnail(encoded, side)
+    return (
+        f'<button type="button" class="zoom" aria-label="Enlarge {text(name)}">'
+        f'<img alt="{text(name)}" width="{image.width}" height="{image.height}" decoding="async" '
+        f'style="background: {colour(image)}" src="{data_uri(image)}"></button>'
+    )
+
+
 def text(plain: str) -> str:
     """Text for HTML; bytes of a file name that are not UTF-8 (lone surrogates) become `?`."""
     return escape(plain.encode("utf-8", "replace").decode("utf-8"))
