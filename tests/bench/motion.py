@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def panned(photograph: Image, number: int, height: int, pan: tuple[int, int]) ->
 def flicker(dreams: Sequence[Image], pan: Sequence[int]) -> float:
     """Mean absolute difference between dreams and the next ones moved back by the pan, in levels of 0..255."""
     right, down = pan
-    pairs = zip(dreams, dreams[1:], strict=False)
+    pairs = pairwise(dreams)
     apart = [np.abs(a[down:, right:] - b[: b.shape[0] - down, : b.shape[1] - right]).mean() for a, b in pairs]
     return float(np.mean(apart)) * 127.5
 
