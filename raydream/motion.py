@@ -73,7 +73,7 @@ class Dreaming:
 def zoom(
     image: Image, dreaming: Dreaming, factor: float = 1.03, degrees: float = 0.0, last: Image | None = None
 ) -> Iterator[Image]:
-    """An endless zoom: each frame is the last one, enlarged and dreamed again.
+    """An endless zoom: each frame is the last one, enlarged and dreamed again, in the colours of the photograph.
 
     Args:
         image: the photograph, which is the first frame: (height, width, 3) in [-1, 1].
@@ -85,7 +85,7 @@ def zoom(
     if last is None:
         yield (last := image)
     while True:
-        last = dreaming.dream(moves.zoomed(last, factor, degrees))
+        last = moves.with_colours_of(image, dreaming.dream(moves.zoomed(last, factor, degrees)))
         yield last
 
 

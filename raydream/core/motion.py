@@ -20,6 +20,7 @@ Share = NDArray[np.float32]  # (height, width, 1), in [0, 1]
 Plane = NDArray[np.float32]  # (height, width)
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
+_LEAST_SPREAD = 0.03  # of colours: a picture in one colour gets a little contrast, and a grey one a little colour
 _PLACES = range(-1, 3)  # the four pixels around a position, in each direction
 
 
@@ -38,6 +39,37 @@ def zoomed(image: Image, factor: float, degrees: float = 0.0) -> Image:
     cosine, sine = np.float32(math.cos(math.radians(degrees))), np.float32(math.sin(math.radians(degrees)))
     found = sampled(image, middle_x + cosine * right + sine * down, middle_y - sine * right + cosine * down)
     return np.clip(found, -1, 1, out=found)
+
+
+def with_colours_of(palette: Image, image: Image) -> Image:
+    """An image with the mean and the covariance of another one's colours, moved no further than necessary.
+
+    This is the linear Monge-Kantorovitch mapping (Pitié and Kokaram, 2007). Without it, frames that are made from frames
+    would lose their contrast or turn to one colour.
+
+    Args:
+        palette: the image whose colours are taken, (height, width, 3) in [-1, 1].
+        image: the image to change, of any size.
+    """
+    mean, spread = _colours(image)
+    wanted_mean, wanted = _colours(palette)
+    root, inverse = _power(spread, 0.5), _power(spread, -0.5)
+    mapping = inverse @ _power(root @ _power(wanted, 1) @ root, 0.5) @ inverse
+    shift = wanted_mean - mean @ mapping
+    return np.clip(image @ mapping.astype(np.float32) + shift.astype(np.float32), -1, 1)
+
+
+def _colours(image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and covariance of the colours of an image."""
+    pixels = image.reshape(-1, 3).astype(np.float64)
+    return pixels.mean(axis=0), np.cov(pixels, rowvar=False, ddof=0)
+
+
+def _power(covariance: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
+    """A power of a covariance; in no direction, the standard deviation counts as less than `_LEAST_SPREAD`."""
+    values, vectors = np.linalg.eigh(covariance)
+    powers: NDArray[np.float64] = np.maximum(values, _LEAST_SPREAD**2) ** exponent
+    return (vectors * powers) @ vectors.T
 
 
 def warped(image: Image, flow: Flow) -> Image:

@@ -201,8 +201,7 @@ def _pictures(container: Any, ending: str, animation: Animation) -> Iterator[Any
 
 
 def _encoded(stream: Any, animation: Animation, unit: Fraction) -> Iterator[Any]:
-    import av
-
+    av = extras.imported("av", "video")
     for number, path in enumerate(animation.frames):
         pixels = _pixels(path)[: stream.height, : stream.width]
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
@@ -244,8 +243,7 @@ def _copied(source: Any, stream: Any, target: Any, sound: Sound) -> Iterator[Any
 
 
 def _encoded_again(source: Any, stream: Any, target: Any, sound: Sound) -> Iterator[Any]:
-    import av
-
+    av = extras.imported("av", "video")
     resampler = av.AudioResampler(format=target.codec_context.format, layout="stereo", rate=_SOUND_RATE)
     samples: int | None = None
     for frame in source.decode(stream):

@@ -50,6 +50,22 @@ def test_zoom_enlarges_around_the_middle_and_turns_clockwise(image: np.ndarray) 
     assert np.abs(small).max() <= 1
 
 
+def test_an_image_gets_the_colours_of_another_one(image: np.ndarray) -> None:
+    palette = np.clip(random_images(30, 30, seed=5)[0] * (0.5, 0.8, 0.3) + (0.1, -0.2, 0), -1, 1).astype(np.float32)
+    dull = (0.4 * image + 0.3).astype(np.float32)
+    found = motion.with_colours_of(palette, dull)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.mean(axis=(0, 1)), palette.mean(axis=(0, 1)), atol=0.01)
+    np.testing.assert_allclose(np.cov(found.reshape(-1, 3).T), np.cov(palette.reshape(-1, 3).T), atol=0.002)
+    np.testing.assert_allclose(motion.with_colours_of(palette, palette), palette, atol=1e-4)
+
+
+def test_one_colour_does_not_stop_the_dream(image: np.ndarray) -> None:
+    found = motion.with_colours_of(np.zeros_like(image), image)
+    assert found.std() == pytest.approx(0.03, rel=0.1)
+    assert np.isfinite(motion.with_colours_of(image, np.zeros_like(image))).all()
+
+
 def test_a_warp_moves_what_the_flow_says(image: np.ndarray) -> None:
     flow = np.zeros((60, 80, 2), np.float32)
     flow[..., 0], flow[..., 1] = 4, -3
