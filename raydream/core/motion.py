@@ -44,8 +44,8 @@ def zoomed(image: Image, factor: float, degrees: float = 0.0) -> Image:
 def with_colours_of(palette: Image, image: Image) -> Image:
     """An image with the mean and the covariance of another one's colours, moved no further than necessary.
 
-    This is the linear Monge-Kantorovitch mapping (Pitié and Kokaram, 2007). Without it, frames that are made from frames
-    would lose their contrast or turn to one colour.
+    This is the linear Monge-Kantorovitch mapping (Pitié and Kokaram, 2007). Without it, frames that are made from
+    frames lose their contrast or turn to one colour.
 
     Args:
         palette: the image whose colours are taken, (height, width, 3) in [-1, 1].
@@ -54,21 +54,22 @@ def with_colours_of(palette: Image, image: Image) -> Image:
     mean, spread = _colours(image)
     wanted_mean, wanted = _colours(palette)
     root, inverse = _power(spread, 0.5), _power(spread, -0.5)
-    mapping = inverse @ _power(root @ _power(wanted, 1) @ root, 0.5) @ inverse
+    mapping = inverse @ _power(root @ wanted @ root, 0.5) @ inverse
     shift = wanted_mean - mean @ mapping
     return np.clip(image @ mapping.astype(np.float32) + shift.astype(np.float32), -1, 1)
 
 
 def _colours(image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and covariance of the colours of an image."""
+    """Mean and covariance of the colours of an image; in no direction is their deviation below `_LEAST_SPREAD`."""
     pixels = image.reshape(-1, 3).astype(np.float64)
-    return pixels.mean(axis=0), np.cov(pixels, rowvar=False, ddof=0)
+    values, vectors = np.linalg.eigh(np.cov(pixels, rowvar=False, ddof=0))
+    return pixels.mean(axis=0), (vectors * np.maximum(values, _LEAST_SPREAD**2)) @ vectors.T
 
 
-def _power(covariance: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
-    """A power of a covariance; in no direction, the standard deviation counts as less than `_LEAST_SPREAD`."""
-    values, vectors = np.linalg.eigh(covariance)
-    powers: NDArray[np.float64] = np.maximum(values, _LEAST_SPREAD**2) ** exponent
+def _power(matrix: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
+    """A power of a symmetric matrix with positive eigenvalues."""
+    values, vectors = np.linalg.eigh(matrix)
+    powers: NDArray[np.float64] = values**exponent
     return (vectors * powers) @ vectors.T
 
 
