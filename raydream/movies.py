@@ -72,7 +72,7 @@ def zoom(settings: Zoom, recipe: Recipe, force: bool = False) -> None:
         WorkError, OSError: the output cannot be written; finished frames are kept.
     """
     rate = rate_of(settings.fps)
-    _check(settings.output, rate, force)
+    _check(settings.output, settings.photo, rate, force)
     photograph, dreaming = _loaded(settings.photo, recipe, settings.size)
     image, part = photograph.image, dreaming.part(settings.share)
     _run(
@@ -93,7 +93,7 @@ def zoom(settings: Zoom, recipe: Recipe, force: bool = False) -> None:
 def morph(settings: Morph, recipe: Recipe, force: bool = False) -> None:
     """Makes the way from a photograph to its dream; `force` and errors are those of `zoom`."""
     rate = rate_of(settings.fps)
-    _check(settings.output, rate, force)
+    _check(settings.output, settings.photo, rate, force)
     photograph, dreaming = _loaded(settings.photo, recipe, settings.size)
     image = photograph.image
     positions = _positions(settings, rate, dreaming.number_of_steps(image))
@@ -117,7 +117,7 @@ def video(settings: Video, recipe: Recipe, force: bool = False) -> None:
     """Dreams a video; `force` and errors are those of `zoom`."""
     clip = open_clip(settings.input, None if settings.fps is None else rate_of(settings.fps))
     clip = clip.part(settings.start, settings.limit)
-    _check(settings.output, clip.rate, force)
+    _check(settings.output, settings.input, clip.rate, force)
     if settings.blend:
         extras.imported("cv2", "optical flow")
     recipe = _sized(recipe, settings.size)
@@ -142,13 +142,17 @@ def video(settings: Video, recipe: Recipe, force: bool = False) -> None:
             frames=frames,
             rate=clip.rate,
             times=clip.uneven_times(),
-            sound=clip.sound,
+            sound=None if settings.silent else clip.sound,
         )
     )
 
 
-def _check(output: str, rate: Fraction, force: bool) -> None:
-    """Raises a `UsageError` if an output cannot be written; an unfinished run may continue."""
+def _check(output: str, source: str, rate: Fraction, force: bool) -> None:
+    """Raises a `UsageError` if an output cannot be written, or is the source; an unfinished run may continue."""
+    if storage.same_file(output, source):
+        raise UsageError(f"output {output} is the input itself")
+    if Path(source).is_dir():
+        storage.check_apart(source, output)
     kept = _kept(output)
     if kept.began:
         animation.check_format(output, rate)

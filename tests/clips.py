@@ -29,12 +29,17 @@ def make_video(
     rate: Fraction = NTSC,
     codecs: tuple[str, str | None] = ("libx264", "aac"),
     times: list[int] | None = None,
+    aspect: Fraction = Fraction(1),
 ) -> None:
-    """Writes frames and a tone to a video file; `times` are those of uneven frames, in 1/90000 s."""
+    """Writes frames and a tone to a video file; `times` are those of uneven frames, in 1/90000 s.
+
+    `aspect` is the width of a pixel divided by its height.
+    """
     av: Any = pytest.importorskip("av")
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codecs[0], rate=rate, options={"crf": "4"})
         stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        stream.codec_context.sample_aspect_ratio = aspect
         stream.codec_context.time_base = Fraction(1, 90_000) if times else 1 / rate
         sound = container.add_stream(codecs[1], rate=48_000, layout="mono") if codecs[1] else None
         for number, pixels in enumerate(frames):

@@ -12,6 +12,7 @@ import heapq
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -23,7 +24,7 @@ from PIL import Image as PillowImage
 
 from raydream import extras
 from raydream.data import storage
-from raydream.data.video import Sound
+from raydream.data.video import Sound, opened
 from raydream.errors import UsageError, WorkError
 from raydream.types import Pixels
 
@@ -163,19 +164,20 @@ def _write_pillow(partial: Path, ending: str, animation: Animation) -> None:
 def _write_video(partial: Path, ending: str, animation: Animation) -> None:
     av = extras.imported("av", ending)
     try:
-        with av.open(str(partial), "w", format=VIDEOS[ending], options=_muxing(ending)) as container:
+        with ExitStack() as stack:
+            container = stack.enter_context(av.open(str(partial), "w", format=VIDEOS[ending], options=_muxing(ending)))
             container.metadata["comment"] = json.dumps(dict(animation.about))
             packets = [_pictures(container, ending, animation)]
-            source = None
             if animation.sound:
-                source = av.open(animation.sound.path)
+                source = stack.enter_context(opened(animation.sound.path))
                 packets.append(_sound(container, ending, source, animation.sound))
             for packet in heapq.merge(*packets, key=_when):  # a player reads both from the same place in the file
                 container.mux(packet)
-            if source:
-                source.close()
     except av.FFmpegError as error:
-        raise WorkError(f"the video cannot be written: {error.strerror}; its frames are kept") from error
+        hint = ", or leave the sound out with --silent" if animation.sound else ""
+        raise WorkError(
+            f"the video cannot be encoded: {error.strerror}; its frames are kept: try again{hint}"
+        ) from error
 
 
 def _muxing(ending: str) -> dict[str, str]:

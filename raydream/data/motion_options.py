@@ -110,6 +110,7 @@ class Video:
         start: where to start, in seconds.
         limit: number of frames; None for all.
         fps: frames per second, only for a folder; None for 25.
+        silent: whether the sound is left out.
         size: short side in pixels; None for that of the recipe.
     """
 
@@ -122,12 +123,13 @@ class Video:
     start: Annotated[float, typer.Option(min=0, help="Start after so many seconds.")] = 0.0
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N frames.")] = None
     fps: Annotated[str | None, typer.Option(help=f"{_FPS} Only for a folder. Default: 25.")] = None
+    silent: Annotated[bool, typer.Option("--silent", help="Leave the sound out.")] = False
     size: Size = None
 
     @property
     def decisive(self) -> dict[str, Any]:
         """The options that determine the frames."""
-        return _without(asdict(self), "input", "output", "fps", "size")
+        return _without(asdict(self), "input", "output", "fps", "silent", "size")
 
 
 def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Clip:
 
     def _from_file(self, first: int) -> Iterator[Image]:
         begin, number = self.times[first], first
-        with _opened(self.path) as container:
+        with opened(self.path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             if begin > 1:
@@ -115,7 +115,7 @@ class Clip:
                     time = count / self.rate if frame.pts is None else frame.pts * frame.time_base
                     if time < begin:
                         continue
-                    yield _image(frame)
+                    yield _image(frame, stream.sample_aspect_ratio or Fraction(1))
                     number += 1
                     if number == len(self.times):
                         return
@@ -147,7 +147,7 @@ def open_clip(path: str, fps: Fraction | None = None) -> Clip:
 def _probed(path: str) -> Clip:
     if Path(path).suffix.lower() in codec.IMAGE_ENDINGS - {".gif", ".apng"}:
         raise UsageError(f"{path} is an image: use `raydream dream {path}`")
-    with _opened(path) as container:
+    with opened(path) as container:
         if not container.streams.video:
             raise UsageError(f"{path} has no video, only sound")
         stream = container.streams.video[0]
@@ -163,7 +163,8 @@ def _probed(path: str) -> Clip:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Any]:
+def opened(path: str) -> Iterator[Any]:
+    """The PyAV container of a video file; raises a `UsageError` if it is not one, or PyAV is not installed."""
     av = extras.imported("av", f"the video {path}")
     try:
         container = av.open(path, options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"})
@@ -181,9 +182,11 @@ def _broken(path: str, number: int, error: Exception) -> UsageError:
     return UsageError(f"{path}: frame {number + 1} cannot be decoded ({why}){before}")
 
 
-def _image(frame: Any) -> Image:
-    """A frame as it is meant to be shown: upright, with square pixels, in [-1, 1]."""
+def _image(frame: Any, aspect: Fraction) -> Image:
+    """A frame as it is meant to be shown, in [-1, 1]: upright, and with square pixels; `aspect` is theirs."""
     image = codec.from_uint8(frame.to_ndarray(format="rgb24"))
+    if aspect != 1:
+        image = codec.fit(image, (round(frame.width * aspect), frame.height))
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
 
 

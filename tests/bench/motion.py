@@ -14,6 +14,7 @@ steps. It prints, in levels of 0..255:
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -61,9 +62,9 @@ def arguments() -> argparse.Namespace:
 
 def panned(photograph: Image, number: int, height: int, pan: tuple[int, int]) -> list[Image]:
     """Frames of a camera that moves over a photograph by whole pixels."""
-    width = height * 4 // 3
-    image = codec.fit(photograph, height + (number - 1) * pan[1] + 16)
-    assert image.shape[1] >= width + (number - 1) * pan[0], "the photograph is too narrow for this pan"
+    width, (high, wide, _) = height * 4 // 3, photograph.shape
+    scale = max((height + (number - 1) * pan[1]) / high, (width + (number - 1) * pan[0]) / wide)
+    image = codec.fit(photograph, (math.ceil(wide * scale), math.ceil(high * scale)))
     places = ((n * pan[1], n * pan[0]) for n in range(number))
     return [np.ascontiguousarray(image[y : y + height, x : x + width]) for y, x in places]
 

@@ -113,6 +113,8 @@ def test_a_video_keeps_its_rate_and_its_sound(cli: Cli, here: Path) -> None:
     quiet(cli("video", "in.mp4", "out.webm", *TINY, "--start", "0.05", "--limit", "3", "--blend", "0.5"))
     found = content("out.webm")
     assert (found["rate"], len(found["pixels"]), found["sound"]) == (NTSC, 3, "opus")
+    quiet(cli("video", "in.mp4", "silent.mp4", *TINY, "--limit", "1", "--silent"))
+    assert content("silent.mp4")["sound"] is None
 
 
 def test_a_folder_of_frames_gives_a_folder_of_dreams(cli: Cli, here: Path, recipe: Recipe) -> None:
@@ -285,6 +287,9 @@ def test_missing_frames_are_made_again(cli: Cli, here: Path, monkeypatch: pytest
         ("video tiny.yaml x.gif", "tiny.yaml is not a video that can be read, or is empty or cut off"),
         ("video empty.mp4 x.gif", "empty.mp4 is not a video that can be read, or is empty or cut off"),
         ("video cat.jpg x.gif", "cat.jpg is an image: use `raydream dream cat.jpg`"),
+        ("video in.mp4 in.mp4 --force", "output in.mp4 is the input itself"),
+        ("morph cat.jpg -o cat.jpg --force", "output cat.jpg is the input itself"),
+        ("video folder.mp4 folder.mp4/x.gif", "output folder.mp4/x.gif lies in the input"),
         ("video in.mp4 x.mov", "output x.mov must end in"),
         ("video in.mp4 x.gif --fps 10", "--fps is only for a folder of frames"),
         ("video in.mp4 x.gif --start 9", "--start 9 is after the last frame"),
@@ -292,6 +297,7 @@ def test_missing_frames_are_made_again(cli: Cli, here: Path, monkeypatch: pytest
 )
 def test_an_error_is_one_line(words: str, said: str, cli: Cli, here: Path) -> None:
     Path("folder.mp4").mkdir()
+    Path("folder.mp4/1.png").write_bytes(Path("dog.png").read_bytes())
     Path("old.gif").write_bytes(b"?")
     Path("empty.mp4").write_bytes(b"")
     if "in.mp4" in words:

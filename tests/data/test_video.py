@@ -92,6 +92,11 @@ def test_a_video_of_a_phone_is_read_upright(folder: Path) -> None:
     np.testing.assert_array_equal(turned, np.rot90(straight, -1))
 
 
+def test_pixels_that_are_not_square_are_stretched(folder: Path) -> None:
+    make_video("wide.mp4", panned(2), aspect=Fraction(3, 2))
+    assert levels(open_clip("wide.mp4"))[0].shape == (48, 96, 3)
+
+
 def test_what_is_not_a_video_is_one_line(folder: Path) -> None:
     Path("text.txt").write_text("hello\n" * 99)
     Path("list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\npan.mp4\n")
