@@ -108,12 +108,11 @@ def test_a_video_keeps_its_rate_and_its_sound(cli: Cli, here: Path) -> None:
     found = content("out.mp4")
     assert (found["rate"], len(found["pixels"]), found["sound"]) == (NTSC, 6, "aac")
     assert found["seconds"] == pytest.approx(6 / NTSC, abs=0.05)
-    assert listed(here) & {"out.mp4.frames"} == set()
     assert not Path("out.mp4.frames").exists()
     quiet(cli("video", "in.mp4", "out.webm", *TINY, "--start", "0.05", "--limit", "3", "--blend", "0.5"))
     found = content("out.webm")
     assert (found["rate"], len(found["pixels"]), found["sound"]) == (NTSC, 3, "opus")
-    quiet(cli("video", "in.mp4", "silent.mp4", *TINY, "--limit", "1", "--silent"))
+    quiet(cli("video", "in.mp4", "silent.mp4", *TINY, "--limit", "2", "--silent"))
     assert content("silent.mp4")["sound"] is None
 
 
