@@ -45,6 +45,7 @@ class Clip:
         names: file names of the frames in the folder; None for a video file.
         rate: frames per second.
         times: when each frame is shown, in seconds of the file.
+        timed: whether the file says when each frame is shown.
         has_sound: whether the file has sound.
     """
 
@@ -52,6 +53,7 @@ class Clip:
     names: tuple[str, ...] | None = None
     rate: Fraction
     times: tuple[Fraction, ...]
+    timed: bool = True
     has_sound: bool = False
 
     @property
@@ -67,7 +69,8 @@ class Clip:
 
     def part(self, start: float, limit: int | None) -> Clip:
         """The frames from `start` on, in seconds, at most `limit`; raises a `UsageError` if there are none."""
-        first = next((n for n, time in enumerate(self.times) if time - self.times[0] >= start), len(self.times))
+        begin = self.times[0] + Fraction(str(start))  # 1.6 as it is written: the float is a little more
+        first = next((n for n, time in enumerate(self.times) if time >= begin), len(self.times))
         chosen = slice(first, None if limit is None else first + limit)
         if first == len(self.times):
             length = float(self.times[-1] - self.times[0] + 1 / self.rate)
@@ -108,11 +111,11 @@ class Clip:
         with opened(self.path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            if begin > 1:
+            if begin > 1 and self.timed:
                 container.seek(int(begin * 1_000_000), backward=True)  # to a key frame before it, in microseconds
             try:
                 for count, frame in enumerate(container.decode(stream)):
-                    time = count / self.rate if frame.pts is None else frame.pts * frame.time_base
+                    time = frame.pts * frame.time_base if self.timed else count / self.rate
                     if time < begin:
                         continue
                     yield _image(frame, stream.sample_aspect_ratio or Fraction(1))
@@ -151,15 +154,14 @@ def _probed(path: str) -> Clip:
         if not container.streams.video:
             raise UsageError(f"{path} has no video, only sound")
         stream = container.streams.video[0]
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
         packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
         if not packets:
             raise UsageError(f"{path} has no frames: it is empty or cut off")
-        if any(packet.pts is None for packet in packets):
-            times = tuple(n / Fraction(rate) for n in range(len(packets)))
-        else:
-            times = tuple(sorted(packet.pts * packet.time_base for packet in packets))
-        return Clip(path=path, rate=Fraction(rate), times=times, has_sound=bool(container.streams.audio))
+        timed = all(packet.pts is not None for packet in packets)
+        times = sorted(packet.pts * packet.time_base if timed else n / rate for n, packet in enumerate(packets))
+        sound = bool(container.streams.audio)
+        return Clip(path=path, rate=rate, times=tuple(times), timed=timed, has_sound=sound)
 
 
 @contextmanager

@@ -54,6 +54,18 @@ def test_a_file_gives_its_frames_rate_and_sound(folder: Path) -> None:
     assert (open_clip("silent.webm").sound, len(levels(open_clip("silent.webm")))) == (None, 8)
 
 
+@pytest.mark.parametrize(("ending", "codec_name"), [("mp4", "libx264"), ("avi", "mpeg4"), ("h264", "libx264")])
+def test_a_part_is_made_of_the_frames_of_the_whole(ending: str, codec_name: str, folder: Path) -> None:
+    """Some files do not say when their frames are shown."""
+    make_video(f"pan.{ending}", panned(60), Fraction(20), (codec_name, None))
+    whole = open_clip(f"pan.{ending}")
+    frames = levels(whole)
+    assert len(frames) == 60
+    part = whole.part(float(40 / whole.rate), 3)
+    np.testing.assert_array_equal(levels(part), frames[40:43])
+    np.testing.assert_array_equal(levels(part, 2), frames[42:43])
+
+
 def test_a_part_starts_and_ends_where_it_is_asked(folder: Path) -> None:
     make_video("pan.mp4", panned(60), Fraction(20))
     whole = open_clip("pan.mp4")
