@@ -299,8 +299,8 @@ def test_an_error_is_one_line(words: str, said: str, cli: Cli, here: Path) -> No
     Path("folder.mp4/1.png").write_bytes(Path("dog.png").read_bytes())
     Path("old.gif").write_bytes(b"?")
     Path("empty.mp4").write_bytes(b"")
-    if "in.mp4" in words:
-        make_video("in.mp4", panned(2))
+    if words.startswith("video"):
+        make_video("in.mp4", panned(2))  # skips the test without the extra
     given = words.split()
     assert said in wrong(cli(*given, *(() if "-r" in given else TINY)))
     assert not Path("x.gif").exists()
