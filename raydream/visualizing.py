@@ -33,6 +33,8 @@ RECIPE: dict[str, Any] = {
     "rescale": 0.1,
 }
 _ID = "noise"
+# Of the noise: the smallest one that the channel responds to, since behind a ReLU there is no gradient without a response.
+_CONTRASTS = (1.0, 4.0, 16.0, 64.0)
 
 
 def chosen(text: str, count: int) -> list[int]:
@@ -101,7 +103,10 @@ def _dreamed(recipe: Recipe, channel: int) -> bytes:
     recipe, backbone = assets.load(recipe)
     width, height = recipe.size if isinstance(recipe.size, tuple) else (recipe.size, recipe.size)
     seed = recipe.seed_of(str(channel))
-    noise = canvas.noise((int(height or 192), int(width or 192)), 1, seed)
+    for contrast in _CONTRASTS:
+        noise = canvas.noise((int(height or 192), int(width or 192)), 1, seed, contrast)
+        if engine.measure(noise, recipe, backbone)[0] > 0:
+            break
     (dream,) = engine.dream(noise, recipe, backbone, [seed], assets.pictures(recipe))
     return codec.encode(dream, "png", provenance.inside(recipe, _ID, seed, provenance.digest_of_pixels(noise[0])))
 

@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # The rooms from the bottom up: a module imports from its own line and those above it in this list.
 # The longest prefix counts.
 ORDER = (
-    ("errors", "types"),
+    ("errors", "types", "extras"),
     ("data.codec", "data.retries", "data.whole_files", "data.storage"),
     ("core.objectives",),
     ("recipe",),
@@ -25,7 +25,8 @@ ORDER = (
     ("models", "training"),
     ("pages",),
     ("cli.commands", "cli.options", "cli.progress", "cli.watch"),  # what all command lines share
-    ("jobs", "api"),
+    ("jobs", "api", "motion"),
+    ("movies",),
     ("cli",),
     ("", "__main__"),
 )

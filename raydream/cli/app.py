@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from raydream import __version__
-from raydream.cli import commands, datasets, images, lazy, networks, pictures, visualize
+from raydream.cli import commands, datasets, images, lazy, motion, networks, pictures, visualize
 
 app = typer.Typer(
     cls=lazy.Group,
@@ -28,6 +28,8 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
 for group in (pictures, networks, visualize, datasets):
     for command, example in group.COMMANDS.items():
         app.command(epilog=f"Example: raydream {example}")(command)
+for name, (command, example) in motion.COMMANDS.items():
+    app.command(name, epilog=f"Example: raydream {name} {example}")(command)
 app.add_typer(images.app, name="images")
 
 

@@ -24,7 +24,8 @@ Set = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the file that -o names.")]
 
 
-def _complete_recipe(start: str) -> list[str]:
+def complete_recipe(start: str) -> list[str]:
+    """The presets that begin with `start`, for the shell's completion."""
     from raydream.recipe import presets
 
     return [name for name in presets() if name.startswith(start)]
@@ -36,7 +37,7 @@ def dream(
         str, typer.Option("--output", "-o", help="Output: a file (.png, .jpg, .webp) or a folder.")
     ] = ".",
     recipe: Annotated[
-        str, typer.Option("--recipe", "-r", help="A preset or a .yaml file.", autocompletion=_complete_recipe)
+        str, typer.Option("--recipe", "-r", help="A preset or a .yaml file.", autocompletion=complete_recipe)
     ] = "classic",
     guide: commands.Guide = None,
     set: Set = None,

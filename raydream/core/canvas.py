@@ -78,13 +78,13 @@ class Fourier:
         return self._functions[1](coefficients, gradient, self._scale, self._width)
 
 
-def noise(size: Size, count: int, seed: int) -> Images:
-    """Images (count, height, width, 3) in [-1, 1] that are nearly grey, with the spectrum of natural images."""
+def noise(size: Size, count: int, seed: int, contrast: float = 1.0) -> Images:
+    """Images (count, height, width, 3) in [-1, 1] with the spectrum of natural images; nearly grey for contrast 1."""
     import tensorflow as tf
 
     random = np.random.default_rng(seed)
     shape = (count, 3, size[0], size[1] // 2 + 1, 2)
-    coefficients = tf.constant(random.normal(0.0, 0.01, shape).astype(np.float32))
+    coefficients = tf.constant(random.normal(0.0, 0.01 * contrast, shape).astype(np.float32))
     return np.asarray(Fourier(size, "float32").images(coefficients))
 
 

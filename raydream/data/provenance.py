@@ -33,7 +33,7 @@ def found_inside(data: bytes, name: str) -> dict[str, Any]:
     """Reads the metadata that `inside` makes from a dream's file.
 
     Raises:
-        UsageError: the metadata are missing or incomplete, or a dreamer made the picture.
+        UsageError: the metadata are missing or incomplete, or the recipe alone did not make the picture.
     """
     found: Any = codec.read_metadata(data) or {}
     kinds = {"recipe": dict, "id": str, "seed": int, "source_sha256": str}
@@ -41,6 +41,8 @@ def found_inside(data: bytes, name: str) -> dict[str, Any]:
         raise UsageError(f"{name} has no recipe inside: it was not made by raydream, or its metadata are lost")
     if found.get("dreamer"):
         raise UsageError(f"{name} was made by the dreamer {found['dreamer']}, not by its recipe")
+    if found.get("motion"):
+        raise UsageError(f"{name} is a frame of a moving picture: it was not made from its photograph alone")
     return dict(found)
 
 
