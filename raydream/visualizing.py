@@ -33,7 +33,7 @@ RECIPE: dict[str, Any] = {
     "rescale": 0.1,
 }
 _ID = "noise"
-# Of the noise: the smallest one that the channel responds to, since behind a ReLU there is no gradient without a response.
+# Of the noise: the smallest one with a response is used, since behind a ReLU there is no gradient without a response.
 _CONTRASTS = (1.0, 4.0, 16.0, 64.0)
 
 

@@ -53,10 +53,7 @@ def dream(
 
     images = list(dict.fromkeys(images))
     _check_images(images)
-    if _is_folder(output):
-        storage.check_writable(storage.join(output, "x.png"))
-    else:
-        _check_file(output, images, force)
+    check_place(output, images, force)
     asked = Recipe.load(recipe, commands.changes(set or [])).guided(guide or [])
     # A single photograph is read before the network is loaded, so that an error is shown at once.
     read = {images[0]: storage.read(images[0], what="image")} if len(images) == 1 else {}
@@ -67,7 +64,7 @@ def dream(
         try:
             data = read.get(source) or storage.read(source, what="image")
             photograph = api.from_bytes(data, storage.split(source)[1])
-            print(_saved(api.dreamed(photograph, resolved, backbone), output))
+            print(saved(api.dreamed(photograph, resolved, backbone), output))
         except UsageError as error:
             print(commands.one_line(f"raydream: {source}: {error}"), file=sys.stderr)
             failed += 1
@@ -80,8 +77,13 @@ def _check_images(images: list[str]) -> None:
             raise UsageError(f"{image} is a folder: use `raydream dataset {image} OUT`")
 
 
-def _check_file(output: str, images: list[str], force: bool) -> None:
-    """Raises a `UsageError` if -o cannot be the picture of these images."""
+def check_place(output: str, images: list[str], force: bool) -> None:
+    """Raises a `UsageError` if -o cannot be the folder or the picture of these images."""
+    from raydream.data import storage
+
+    if _is_folder(output):
+        storage.check_writable(storage.join(output, "x.png"))
+        return
     if len(images) > 1:
         raise UsageError(f"-o {output} is one picture, but there are {len(images)} images: use a folder")
     _check_output(output, {images[0]: "photograph"}, force)
@@ -105,7 +107,7 @@ def _is_folder(output: str) -> bool:
     return not PurePath(output).suffix or output.endswith(("/", "\\")) or os.path.isdir(output)
 
 
-def _saved(dream: Dream, output: str) -> str:
+def saved(dream: Dream, output: str) -> str:
     """Saves a dream as the file or in the folder of -o; returns its path or URL."""
     if _is_folder(output):
         return _save_numbered(dream, output)

@@ -1,0 +1,105 @@
+"""Guides, styles and masks on their way: command line, digests, pictures in memory, the data set job, replay."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raydream import assets
+from raydream.core import canvas
+from raydream.data import codec
+from raydream.data.job import Job
+from raydream.errors import UsageError
+from raydream.jobs.dreaming import batches
+from raydream.jobs.dreaming.items import Item
+from raydream.jobs.dreaming.prepare import prepare
+from raydream.recipe import Recipe
+from tests.cli.conftest import Cli
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A photograph, two guides and a mask."""
+    (tmp_path / "photographs").mkdir()
+    for seed, name in enumerate(("photographs/x.png", "a.png", "b.png")):
+        noise = canvas.noise((80, 100), 1, seed, contrast=10.0)[0]
+        (tmp_path / name).write_bytes(codec.encode(noise))
+    mask = np.broadcast_to(np.linspace(-1, 1, 100, dtype=np.float32)[None, :, None], (80, 100, 3))
+    (tmp_path / "mask.png").write_bytes(codec.encode(np.ascontiguousarray(mask)))
+    return tmp_path
+
+
+def recipe(tiny_path: str, *guides: str) -> Recipe:
+    return Recipe(backbone=tiny_path, objective="high", octaves=1, steps=3).guided(guides)
+
+
+def test_digests_are_filled_in_and_checked(tiny_path: str, folder: Path) -> None:
+    guided = recipe(tiny_path, f"{folder}/a.png:mask={folder}/mask.png", f"{folder}/b.png")
+    found = assets.resolve(guided)
+    assert all(found.pictures.values())
+    assert set(found.pictures) == {f"{folder}/{name}" for name in ("a.png", "b.png", "mask.png")}
+    assert assets.resolve(found) == found == Recipe.parse(found.as_dict())
+    assert assets.pictures(found) is assets.pictures(found)
+    assert assets.pictures(found)[f"{folder}/a.png"].shape == (80, 100, 3)
+    (folder / "a.png").write_bytes((folder / "b.png").read_bytes())
+    for use in (assets.resolve, assets.pictures):
+        with pytest.raises(UsageError, match=r"picture .*a.png \(.{12}\) is not that of the recipe \(.{12}\)"):
+            use(found)
+
+
+@pytest.mark.parametrize("broken", [b"", b"text", None])
+def test_a_picture_that_cannot_be_read_is_one_line(broken: bytes | None, tiny_path: str, folder: Path) -> None:
+    if broken is None:
+        (folder / "a.png").unlink()
+    else:
+        (folder / "a.png").write_bytes(broken)
+    with pytest.raises(UsageError, match=r"picture .*a.png") as error:
+        assets.pictures(assets.resolve(recipe(tiny_path, f"{folder}/a.png")))
+    assert "\n" not in str(error.value)
+
+
+def test_the_data_set_job_dreams_with_guides(tiny_path: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative names work in workers, which run in other folders."""
+    monkeypatch.chdir(folder)
+    dreams = {}
+    image = codec.decode(Path("photographs/x.png").read_bytes())
+    for guides in ((), ("a.png",), ("b.png",)):
+        asked = Job(input="photographs", output=str(folder / "out"), recipe=recipe(tiny_path, *guides))
+        job, _ = prepare(asked)
+        monkeypatch.chdir("/")
+        (item,) = batches.dreaming(job)([Item(id="x.png", name="x.png", image=image)])
+        dreams[guides] = item.dream
+        monkeypatch.chdir(folder)
+        assert item.after > item.before
+    assert len({dream.tobytes() for dream in dreams.values()}) == 3
+
+
+def test_a_dream_with_a_guide_is_made_again(cli: Cli, tiny_path: str, folder: Path) -> None:
+    dream = str(folder / "dream.png")
+    words = ("--set", f"backbone={tiny_path}", "--set", "objective=high", "--set", "steps=2", "--set", "octaves=1")
+    code, _, err = cli("dream", f"{folder}/photographs/x.png", "--guide", f"{folder}/a.png", *words, "-o", dream)
+    assert code == 0, err
+    code, out, err = cli("replay", dream, "--source", str(folder / "photographs"))
+    assert code == 0, out + err
+    (folder / "a.png").unlink()
+    code, out, err = cli("replay", dream, "--source", str(folder / "photographs"))
+    assert code == 2
+    assert f"needs the picture '{folder}/a.png': no file with its digest is on this machine" in err
+
+
+def test_mistakes_are_one_line(cli: Cli, tiny_path: str, folder: Path) -> None:
+    photograph, guide = f"{folder}/photographs/x.png", f"{folder}/a.png"
+    backbone = ("--set", f"backbone={tiny_path}")
+    for words, said in (
+        (("--set", "objective={class: banjo}"), "a guide needs a layer"),
+        ((*backbone, "--set", "objective=hihg"), "has no layer 'hihg'"),
+    ):
+        code, out, err = cli("dream", photograph, "--guide", guide, *words, "-o", f"{folder}/out.png")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert said in err
+    wide = np.zeros((20, 100, 3), np.float32)
+    (folder / "wide.png").write_bytes(codec.encode(wide))
+    words = (*backbone, "--set", "objective=high", "--set", "size=80", "--guide", f"{guide}:mask={folder}/wide.png")
+    code, out, err = cli("dream", photograph, *words, "-o", f"{folder}/out.png")
+    assert "wide.png has 100x20 pixels, a different shape from the picture's 100x80" in err
+    assert err.count("\n") == 1
