@@ -67,7 +67,7 @@ def test_names_that_are_no_names_are_not_written(names: list[Any]) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"not a zip", zipped(a_json="{}" * 50)[:-30]])
 def test_what_is_no_keras_file_gets_no_names(data: bytes, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"not a \.keras file"):
+    with pytest.raises(UsageError, match=r"not a \.keras or \.npz file"):
         with_classes(data, TINY_CLASSES)
     (tmp_path / "net.keras").write_bytes(data)
     assert classes_of(str(tmp_path / "net.keras")) is None
