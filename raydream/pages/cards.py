@@ -148,7 +148,7 @@ def command(job: str, options: Mapping[str, Any]) -> str:
     """A job's command line, with only the last part of each path, since paths are local."""
     words = ["python -m", f"raydream.jobs.{job}"]
     for key, value in options.items():
-        text = ",".join(value) if isinstance(value, tuple | list) else str(value)
+        text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
         words.append(f"--{key.replace('_', '-')} {shlex.quote(summary.last_part(text))}")
     return " ".join(words)
 

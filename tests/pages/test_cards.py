@@ -235,3 +235,10 @@ def test_odd_values_of_a_recipe_do_not_break_the_head() -> None:
     assert set(head) == {"pretty_name", "license", "tags", "size_categories", "configs", "dataset_info"}
     block = words.partition("```yaml\n")[2].partition("```")[0]
     assert Recipe.parse(yaml.safe_load(block)) == odd
+
+
+def test_the_command_on_a_card_is_what_was_typed() -> None:
+    options = {"data": "/home/me/cats", "shares": (0.6, 0.2, 0.2), "batch_size": 8, "objectives": ("a+b", "c")}
+    assert cards.command("retrain", options) == (
+        "python -m raydream.jobs.retrain --data cats --shares 0.6,0.2,0.2 --batch-size 8 --objectives a+b,c"
+    )

@@ -12,7 +12,7 @@ from raydream.jobs.train.streams import picture
 from raydream.types import Image, KerasModel
 
 _COLUMNS = 6
-_STEPS = 10  # a few seconds on two cores
+_STEPS = 16  # some seconds on two cores
 
 
 def layers(plan: Plan, network: KerasModel) -> list[str]:
@@ -37,7 +37,7 @@ def grid(plan: Plan, network: KerasModel) -> Sequence[Sequence[Image]]:
     names = [plan.found.names[n] for n in plan.spread("validation", _COLUMNS)]
     images = np.stack([codec.from_uint8(picture(plan.found.folder, name, plan.job.size)) for name in names])
     objective = layers(plan, network)
-    recipe = Recipe.load("quick", {"objective": objective, "octaves": 1, "steps": _STEPS})
+    recipe = Recipe.load("quick", {"objective": objective, "octaves": 1, "steps": _STEPS, "step_size": 0.03})
     backbone = backbone_of(network, objective, "classifier")
     dreams = engine.dream(images, recipe, backbone, [recipe.seed_of(name) for name in names])
     gradients.forget()  # else the networks of the last epochs stay in memory
