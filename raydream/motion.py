@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from raydream import assets
 from raydream.core import motion as moves
 from raydream.recipe import Recipe
 from raydream.types import Image
@@ -54,7 +55,7 @@ class Dreaming:
         """The steps of the dream of an image (height, width, 3) in [-1, 1]."""
         from raydream.core import engine
 
-        return engine.dream_steps(image[None], self.recipe, self.backbone, [self.seed])
+        return engine.dream_steps(image[None], self.recipe, self.backbone, [self.seed], assets.pictures(self.recipe))
 
     def dream(self, image: Image) -> Image:
         """The dream of an image (height, width, 3) in [-1, 1]."""
