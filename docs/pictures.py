@@ -16,8 +16,8 @@ from raydream.core.engine import dream
 from raydream.data import codec, scenery
 
 FOLDER = Path(__file__).parent / "pictures"
-CLASSIC = {"sea": 0, "mountains": 1, "dunes": 0}  # for README.md: kinds of scenes and their seeds
-PRESETS = ("subtle", "classic", "trip", "portrait", "natural-dreams", "published", "hd")
+SHOWCASE = {"sea": 0, "mountains": 1, "dunes": 0}  # for README.md: kinds of scenes and their seeds
+PRESETS = ("subtle", "classic", "vivid", "trip", "portrait", "natural-dreams", "published", "hd")
 SCENE, SEED = "cumulus", 1  # for docs/presets.md
 SHOWN = (400, 300)  # size in docs/presets.md, in pixels
 LARGE = (1366, 1024)  # size of the landscape for `hd`, which is for large photographs
@@ -26,10 +26,11 @@ LARGE = (1366, 1024)  # size of the landscape for `hd`, which is for large photo
 def main() -> None:
     """Writes all pictures."""
     FOLDER.mkdir(exist_ok=True)
-    for kind, seed in CLASSIC.items():
+    for kind, seed in SHOWCASE.items():
         painted = scenery.scene(kind, seed, 683, 512)
         save(painted, kind)
-        save(dreamed(painted, "classic"), f"{kind}-classic")
+        for preset in ("classic", "vivid"):
+            save(dreamed(painted, preset), f"{kind}-{preset}")
     painted = scenery.scene(SCENE, SEED, 683, 512)
     save(codec.fit(painted, SHOWN), "presets-painted")
     for preset in PRESETS:
