@@ -214,23 +214,53 @@ def _of_rolled(
     images: Tensor, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]], context: Context
 ) -> tuple[Tensor, Tensor]:
     """Like `gradient_of`, but the gradient is not rolled back, and without penalties."""
-    functions = traced(backbone, recipe.objective, context)
     parts, totals = _plan(images.shape[1], images.shape[2], recipe, backbone, context)
-    rest = totals, context.weights
-    views = partial(_views, tiles.roll(images, shifts), parts, _rolled(context, shifts))
+    rolled = _rolled(context, shifts)
+    functions = traced(backbone, recipe.objective, context)
     if len(parts) == 1:
-        return functions.gradient(next(views()), context.constants, *rest)
+        (view,) = _views(tiles.roll(images, shifts), parts, rolled)
+        return functions.gradient(view, context.constants, totals, context.weights)
     # A NumPy array, since TensorFlow copies a whole tf.Variable to read a slice or to add to it.
     whole = np.zeros(images.shape, backbone.dtype)
-    if recipe.objective.linear:
-        results = (functions.gradient(view, context.constants, *rest) for view in views())
-        shares = _added(whole, parts, results)
-        return tensor_of(whole), sum(shares[1:], start=shares[0])
+    added = _added if recipe.objective.linear else _added_in_two_passes
+    # The rolled images have no name here, so that they are dropped before the sum is copied; see `memory`.
+    value = added(
+        whole, parts, partial(_views, tiles.roll(images, shifts), parts, rolled), functions, (totals, context)
+    )
+    return tensor_of(whole), value
+
+
+def _added(
+    whole: Images,
+    parts: Sequence[Tile],
+    views: Callable[[], Iterator[View]],
+    functions: Traced,
+    known: tuple[NDArray[np.float64], Context],
+) -> Tensor:
+    """Adds the gradient of each tile to `whole` at its window; returns the objective."""
+    totals, context = known
+    shares = []
+    for tile, view in zip(parts, views(), strict=True):
+        gradient, share = functions.gradient(view, context.constants, totals, context.weights)
+        whole[tile.window] += np.asarray(gradient)
+        shares.append(share)
+    return sum(shares[1:], start=shares[0])
+
+
+def _added_in_two_passes(
+    whole: Images,
+    parts: Sequence[Tile],
+    views: Callable[[], Iterator[View]],
+    functions: Traced,
+    known: tuple[NDArray[np.float64], Context],
+) -> Tensor:
+    """Like `_added`, for an objective that is not linear in the statistics."""
+    totals, context = known
     statistics = _sums(functions.statistics(view, context.constants) for view in views())
-    slopes = functions.slopes(statistics, *rest, context.constants)
-    pulled = ((functions.pulled(view, context.constants, slopes), None) for view in views())
-    _added(whole, parts, pulled)
-    return tensor_of(whole), functions.value(statistics, *rest, context.constants)
+    slopes = functions.slopes(statistics, totals, context.weights, context.constants)
+    for tile, view in zip(parts, views(), strict=True):
+        whole[tile.window] += np.asarray(functions.pulled(view, context.constants, slopes))
+    return functions.value(statistics, totals, context.weights, context.constants)
 
 
 def _plan(
@@ -269,15 +299,6 @@ def _sums(found: Iterator[Sequence[Tensor]]) -> list[Tensor]:
     for statistics in found:
         total = [a + b for a, b in zip(total, statistics, strict=True)]
     return total
-
-
-def _added(whole: Images, parts: Sequence[Tile], results: Iterator[tuple[Tensor, Tensor | None]]) -> list[Any]:
-    """Adds the gradients of all tiles to `whole`, each at its window; returns their shares of the objective."""
-    shares = []
-    for tile, (gradient, share) in zip(parts, results, strict=True):
-        whole[tile.window] += np.asarray(gradient)
-        shares.append(share)
-    return shares
 
 
 def value_of(images: Images, recipe: Recipe, backbone: Backbone, context: Context | None = None) -> NDArray[np.float64]:
