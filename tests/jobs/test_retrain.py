@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,14 +133,16 @@ def test_a_table_names_the_images_and_other_labels_are_noticed(
     rows = [f"{name}/{index:02}.png,{name}" for name in CLASSES for index in range(20)]
     table = photographs / "labelled.csv"
     table.write_text("\n".join(["image,label", *rows]))
-    job = {"data": str(table), "output": str(tmp_path / "out"), "backbone": tiny_path, **SMALL}
+    output = photographs / "out"  # only the images that the table names are read
+    job = {"data": str(table), "output": str(output), "backbone": tiny_path, **SMALL}
     figures = retrain.run(Retraining(**job))
     assert figures["accuracy"] == 1.0
-    assert (tmp_path / "out/classifier.keras").read_bytes()
+    assert (output / "classifier.keras").read_bytes()
     table.write_text("\n".join(["image,label", *rows[1:]]))
     with pytest.raises(UsageError, match=r"holds a run with images \(digest\)"):
         retrain.run(Retraining(**job))
     table.unlink()
+    shutil.rmtree(output)
 
 
 @pytest.mark.slow
@@ -214,6 +217,8 @@ def test_a_finished_run_does_no_work_again(
     ("change", "said"),
     [
         ({"shares": (0.5, 0.5, 0.5)}, "shares 0.5,0.5,0.5: must be three numbers above 0 whose sum is 1"),
+        ({"shares": (float("nan"), 0.5, 0.5)}, "shares nan,0.5,0.5: must be three numbers above 0 whose sum is 1"),
+        ({"output": "/dev/null/out"}, "/dev/null/out cannot be written: /dev/null is not a folder"),
         ({"workers": 3}, "batch_size 8 cannot be shared by 3 workers evenly"),
         ({"unfreeze": "hihg"}, "the network has no layer 'hihg' to train from: did you mean 'high'"),
         ({"through": "hihg"}, "has no layer 'hihg': did you mean 'high'"),

@@ -28,8 +28,9 @@ def prepare(job: Retraining) -> Retraining:
     runtime.driver()
     network: dict[str, Any] = absolute(job, DEFAULT_WEIGHTS.get(job.backbone))
     job = replace(job, data=storage.absolute(job.data), output=storage.absolute(job.output), **network)
-    folder = storage.split(job.data)[0] if is_table(job.data) else job.data
-    storage.check_apart(folder, job.output, "the next run would read its own output")
+    storage.check_writable(job.output)
+    if not is_table(job.data):  # of a table's folder, only the images that it names are read
+        storage.check_apart(job.data, job.output, "the next run would read its own output")
     if job.through == CLASS_LAYER:
         raise UsageError(f"--through {CLASS_LAYER}: the head is replaced: name a layer below it")
     base = Base(replace(job, through=Base(job).through))

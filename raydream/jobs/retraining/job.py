@@ -99,7 +99,7 @@ class Retraining:
     ] = None
 
     def __post_init__(self) -> None:
-        if min(self.shares) <= 0 or abs(sum(self.shares) - 1.0) > 1e-6:
+        if not (min(self.shares) > 0 and abs(sum(self.shares) - 1.0) <= 1e-6):  # also false for nan
             given = ",".join(f"{share:g}" for share in self.shares)
             raise UsageError(f"shares {given}: must be three numbers above 0 whose sum is 1, such as 0.8,0.1,0.1")
         if self.workers and self.batch_size % self.workers:
