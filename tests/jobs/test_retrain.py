@@ -86,6 +86,8 @@ def test_it_learns_the_classes_and_says_how_well(finished: Path) -> None:
     assert list((finished / "tensorboard").iterdir())
     card = (finished / "README.md").read_text()
     assert "python -m raydream.jobs.retrain --data " in card
+    assert "--through high" in card, "layers, too, that the job has chosen itself"
+    assert "--unfreeze blurred" in card
     assert str(finished.parent) not in card
 
 
