@@ -237,11 +237,11 @@ def split(found: Labelled, digests: Mapping[str, str], shares: tuple[float, floa
     if found.given:
         check(found.folder, found)  # some images may have been left out since the first check
         return list(found.given)
-    groups: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    groups: list[dict[str, list[int]]] = [defaultdict(list) for _ in found.classes]  # some may stay empty
     for n, (name, label) in enumerate(zip(found.names, found.labels, strict=True)):
         groups[label][_mixed(digests[name], seed)].append(n)
     parts = [""] * len(found.names)
-    for label, group in groups.items():
+    for label, group in enumerate(groups):
         if len(group) < _FEWEST:
             raise UsageError(
                 f"{found.folder}: class {found.classes[label]!r} has {len(group)} different images that can be read: "

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raydream.data.labelled import list_labelled
+from raydream.data.labelled import Labelled, list_labelled, split
 from raydream.errors import UsageError
 
 NAMES = [f"{label}/{n}.jpg" for label in ("cat", "dog") for n in range(3)]
@@ -49,3 +49,14 @@ def test_a_label_of_a_wrong_type_is_one_line(label: Any, tmp_path: Path) -> None
     pq.write_table(pa.table({"image": NAMES, "label": [label] * 6}), tmp_path / "labels.parquet")
     with pytest.raises(UsageError, match=r"label of row 1 is .*: it must be a class, as text or a whole number"):
         list_labelled(str(tmp_path / "labels.parquet"))
+
+
+@pytest.mark.parametrize("given", [(), ("train", "validation", "test") * 2])
+def test_a_class_whose_images_are_all_unreadable_is_not_trained(given: tuple[str, ...]) -> None:
+    labels = (0, 0, 0, 1, 1, 1)
+    found = Labelled(folder="in", names=tuple(NAMES), labels=labels, classes=("cat", "dog"), given=given)
+    digests = {name: str(n) for n, name in enumerate(NAMES)}
+    assert sorted({*split(found, digests, (0.8, 0.1, 0.1))}) == ["test", "train", "validation"]
+    for left in (NAMES[:3], []):
+        with pytest.raises(UsageError, match=r"in: class '(dog|cat)' has 0 "):
+            split(found.only(left), digests, (0.8, 0.1, 0.1))
