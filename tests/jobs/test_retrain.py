@@ -215,6 +215,35 @@ def test_a_finished_run_does_no_work_again(
     assert (finished / "evaluation.json").read_bytes() == before
 
 
+def unnamed(image: Any) -> Any:
+    return keras.layers.Conv2D(4, 3)(image)
+
+
+def nested(image: Any) -> Any:
+    inside = keras.Input((None, None, 3))
+    inner = keras.Model(inside, keras.layers.Conv2D(4, 3, name="low")(inside), name="inner")
+    return keras.layers.Conv2D(4, 3, name="top")(inner(image))
+
+
+@pytest.mark.parametrize(
+    ("layers", "channels", "said"),
+    [
+        (unnamed, 3, "has no convolution with a name of its own: name its layers"),
+        (nested, 3, "'inner' (Functional) is a model, not a layer"),
+        (keras.layers.Conv2D(4, 3, name="low"), 1, "does not take one image of 3 channels"),
+    ],
+)
+def test_networks_that_cannot_be_retrained_are_one_line(
+    layers: Any, channels: int, said: str, photographs: Path, tmp_path: Path
+) -> None:
+    image = keras.Input((None, None, channels))
+    path = str(tmp_path / "network.keras")
+    keras.Model(image, layers(image)).save(path)
+    with pytest.raises(UsageError) as error:
+        prepare(Retraining(data=str(photographs), output=str(tmp_path / "out"), backbone=path))
+    assert said in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

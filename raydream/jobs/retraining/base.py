@@ -48,10 +48,7 @@ class Base(TrainedNetwork):
     @property
     def through(self) -> str:
         """The last layer that is kept."""
-        from raydream.core.networks.backbones import layer_names
-
-        names = [name for name in layer_names(self.whole.model) if name != CLASS_LAYER]
-        return self.job.through or names[-1]
+        return self.job.through or [name for name in self.layers_with_names if name != CLASS_LAYER][-1]
 
     @property
     def middle(self) -> str:
@@ -64,7 +61,7 @@ class Base(TrainedNetwork):
     @cached_property
     def network(self) -> KerasModel:
         """The network up to `through`, with its batch norms folded: images in [-1, 1] to a feature map."""
-        from raydream.core.networks import backbones, compression
+        from raydream.core.networks import backbones
 
-        network = compression.plain(self.whole.model, self.through)
+        network = self.up_to(self.through)
         return backbones.with_vgg_range(network) if backbones.is_vgg(self.whole.architecture) else network
