@@ -229,6 +229,7 @@ def nested(image: Any) -> Any:
     ("layers", "channels", "said"),
     [
         (unnamed, 3, "has no convolution with a name of its own: name its layers"),
+        (keras.layers.Conv2D(4, 3, name="class_logits"), 3, "has no layer below its head"),
         (nested, 3, "'inner' (Functional) is a model, not a layer"),
         (keras.layers.Conv2D(4, 3, name="low"), 1, "does not take one image of 3 channels"),
     ],

@@ -48,7 +48,10 @@ class Base(TrainedNetwork):
     @property
     def through(self) -> str:
         """The last layer that is kept."""
-        return self.job.through or [name for name in self.layers_with_names if name != CLASS_LAYER][-1]
+        names = [name for name in self.layers_with_names if name != CLASS_LAYER]
+        if not names:
+            raise UsageError(f"backbone {self.job.backbone} has no layer below its head")
+        return self.job.through or names[-1]
 
     @property
     def middle(self) -> str:
