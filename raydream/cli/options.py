@@ -95,5 +95,5 @@ def _values(kind: GenericAlias, given: str | int | float) -> tuple[Any, ...]:
     try:
         return tuple(to(part) for to, part in zip(wanted, parts, strict=True))
     except ValueError:
-        names = ",".join(to.__name__ for to in wanted)
-        raise typer.BadParameter(f"{text!r} is not {names}") from None
+        names = {int: "whole numbers", float: "numbers"}.get(wanted[0], "words")
+        raise typer.BadParameter(f"{text!r} must be {len(wanted)} {names} with commas between them") from None

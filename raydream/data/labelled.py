@@ -72,7 +72,7 @@ def list_labelled(source: str, label_column: str = "label") -> Labelled:
 
     Raises:
         UsageError: there are no images or fewer than two classes, a class has too few images, two classes differ only
-            by case, or the table lacks a column.
+            by case, or a table lacks a column or has a value that is no class or no path below its folder.
     """
     found = find_labelled(source, label_column)
     check(source, found)
@@ -83,7 +83,8 @@ def find_labelled(source: str, label_column: str = "label") -> Labelled:
     """Like `list_labelled`, but the classes may have any number of images.
 
     Raises:
-        UsageError: there are no images, an image is in no class folder, or the table lacks a column.
+        UsageError: there are no images, an image is in no class folder, or a table lacks a column or has a value that
+            is no class or no path below its folder.
     """
     return _from_table(source, label_column) if is_table(source) else _from_folders(source)
 
@@ -125,30 +126,48 @@ def _empty_folders(folder: Folder, depth: int) -> set[str]:
 def _from_table(source: str, label_column: str) -> Labelled:
     folder, file = folder_of(source)
     table = _rows(source, Folder(folder).read(file) if Folder(folder).exists(file) else None)
-    columns = [name for name in table[0] if isinstance(name, str)] if table else []
+    if not table:
+        raise UsageError(f"table {source} has no rows: it must hold a row for each image")
+    columns = [name for name in table[0] if isinstance(name, str)]
     if label_column not in columns:
         raise UsageError(f"{source} has no column {label_column!r}: {nearest(label_column, columns)}")
     path_column = next((name for name in _PATH_COLUMNS if name in columns and name != label_column), None)
     if path_column is None:
         raise UsageError(f"{source} has no column with the paths of images: name it {' or '.join(_PATH_COLUMNS)}")
-    names = [row[path_column] for row in table]
-    for row, name in enumerate(names, start=1):
-        if not isinstance(name, str) or not name:
-            raise UsageError(
-                f"{source}: {path_column} of row {row} is no path: for images inside Parquet files, give the folder of "
-                "the data set"
-            )
-    labels = [row[label_column] for row in table]
-    for row, label in enumerate(labels, start=1):
-        if not isinstance(label, str | int) or isinstance(label, bool) or label == "":
-            raise UsageError(
-                f"{source}: {label_column} of row {row} is {label!r}: it must be a class, as text or a whole number"
-            )
+    names, labels = _paths(source, table, path_column), _labels(source, table, label_column)
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UsageError(f"{source} names {twice[0]} in {Counter(names)[twice[0]]} rows: each image has one class")
     order = sorted(range(len(names)), key=names.__getitem__)
-    return _numbered(folder, [names[n] for n in order], [printable(str(labels[n])) for n in order], [])
+    return _numbered(folder, [names[n] for n in order], [labels[n] for n in order], [])
+
+
+def _paths(source: str, table: Sequence[Mapping[str, Any]], column: str) -> list[str]:
+    """The paths of the images, one for each row."""
+    names = [row[column] for row in table]
+    for row, name in enumerate(names, start=1):
+        if not isinstance(name, str) or not name:
+            raise UsageError(
+                f"{source}: {column} of row {row} is no path: for images inside Parquet files, give the folder of "
+                "the data set"
+            )
+        if name.startswith("/") or "://" in name:
+            raise UsageError(
+                f"{source}: {column} of row {row} is {name!r}: it must be a path below the folder of the table, such "
+                "as banjo/1.jpg"
+            )
+    return names
+
+
+def _labels(source: str, table: Sequence[Mapping[str, Any]], column: str) -> list[str]:
+    """The classes, one for each row."""
+    labels = [row[column] for row in table]
+    for row, label in enumerate(labels, start=1):
+        if not isinstance(label, str | int) or isinstance(label, bool) or label == "":
+            raise UsageError(
+                f"{source}: {column} of row {row} is {label!r}: it must be a class, as text or a whole number"
+            )
+    return [printable(str(label)) for label in labels]
 
 
 def _rows(source: str, data: bytes | None) -> list[dict[str, Any]]:
@@ -218,11 +237,11 @@ def split(found: Labelled, digests: Mapping[str, str], shares: tuple[float, floa
     if found.given:
         check(found.folder, found)  # some images may have been left out since the first check
         return list(found.given)
-    groups: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    groups: list[dict[str, list[int]]] = [defaultdict(list) for _ in found.classes]  # some may stay empty
     for n, (name, label) in enumerate(zip(found.names, found.labels, strict=True)):
         groups[label][_mixed(digests[name], seed)].append(n)
     parts = [""] * len(found.names)
-    for label, group in groups.items():
+    for label, group in enumerate(groups):
         if len(group) < _FEWEST:
             raise UsageError(
                 f"{found.folder}: class {found.classes[label]!r} has {len(group)} different images that can be read: "

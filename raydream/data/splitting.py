@@ -90,11 +90,12 @@ def check(job: Job) -> Labelled:
         UsageError: the images cannot be listed, the output is in the input, or it holds another split.
     """
     found = labelled.list_labelled(job.input)
-    storage.check_apart(found.folder, job.output, "the next run would split the copies")
+    if not labelled.is_table(job.input):  # of a table's folder, only the images that it names are read
+        storage.check_apart(job.input, job.output, "the next run would split the copies")
     for name in found.classes:
         check_folder_name(name, job.input)
     for name in found.names:
-        if ".." in name.split("/") or name.startswith("/"):
+        if ".." in name.split("/"):
             raise UsageError(f"{job.input} names {name!r}, which is not below its folder")
     known = _stored_settings(Folder(job.output))
     if known not in (None, _settings(job)):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raydream.data import codec
-from raydream.data.labelled import is_table
+from raydream.data.labelled import Labelled, check, is_table
 from raydream.data.names import check_folder_name
 from raydream.data.ranges import RangedFile
 from raydream.data.storage import Folder
@@ -46,6 +47,19 @@ def _is_image(field: pa.Field) -> bool:
     return bool(inside or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
+def check_packed(source: str, columns: tuple[str | None, str]) -> None:
+    """Raises the errors of `unpack`, and those of `labelled.check`; only the labels are read."""
+    labels = []
+    for name in packed_files(source):
+        file = _opened(source, name)
+        _, column = _columns(source, name, file, columns)
+        rows = chain.from_iterable(batch.column(0).to_pylist() for batch in file.iter_batches(columns=[column]))
+        labels += [_class(label, f"{column} of row {n} of {source.rstrip('/')}/{name}") for n, label in enumerate(rows)]
+    classes = tuple(sorted({*labels}))
+    numbers = {name: number for number, name in enumerate(classes)}
+    check(source, Labelled(folder=source, names=(), labels=tuple(numbers[c] for c in labels), classes=classes))
+
+
 def unpack(source: str, output: str, columns: tuple[str | None, str]) -> None:
     """Writes the images of a data set into class folders; those that are already there are left alone.
 
@@ -61,15 +75,23 @@ def unpack(source: str, output: str, columns: tuple[str | None, str]) -> None:
     with ThreadPoolExecutor(_THREADS) as pool:
         for name in packed_files(source):
             file = _opened(source, name)
-            column, label = _columns(f"{source.rstrip('/')}/{name}", file.schema_arrow, *columns)
+            column, label = _columns(source, name, file, columns)
             for rows in _groups(file, [column, label]):
                 images = list(_images(name, rows, column, label))
                 list(pool.map(lambda image: out.write(*image), [i for i in images if i[0] not in done]))
 
 
-def _columns(place: str, schema: pa.Schema, image_column: str | None, label_column: str) -> tuple[str, str]:
+def _class(label: Any, where: str) -> str:
+    if not isinstance(label, str | int) or isinstance(label, bool):
+        raise UsageError(f"{where} is {label!r}: it must be a class, as text or a whole number")
+    check_folder_name(str(label), where)
+    return str(label)
+
+
+def _columns(source: str, name: str, file: pq.ParquetFile, columns: tuple[str | None, str]) -> tuple[str, str]:
     """The columns of the images and of the classes; raises a `UsageError` if one is missing."""
-    images = [field.name for field in schema if _is_image(field)]
+    (image_column, label_column), schema = columns, file.schema_arrow
+    place, images = f"{source.rstrip('/')}/{name}", [field.name for field in schema if _is_image(field)]
     if label_column not in schema.names:
         raise UsageError(f"{place} has no column {label_column!r}: {nearest(label_column, schema.names)}")
     if image_column is not None and image_column not in images:
@@ -89,13 +111,9 @@ def _images(file: str, rows: list[tuple[int, dict[str, Any]]], column: str, labe
     """(name, bytes) of each image; one that is no image keeps the ending `.png`, and the training lists it."""
     stem = file.removeprefix("data/").removesuffix(".parquet").replace("/", "-")
     for number, row in rows:
-        name = row[label]
-        if not isinstance(name, str | int) or isinstance(name, bool):
-            raise UsageError(f"{label} of row {number} of {file} is {name!r}: it must be a class, as text or a number")
-        check_folder_name(str(name), f"{label} of row {number} of {file}")
         data = row[column]["bytes"] if isinstance(row[column], dict) else row[column]
         try:
             ending = codec.ending(data or b"")
         except ValueError:
             ending = ".png"
-        yield f"{name}/{stem}-{number:06d}{ending}", data or b""
+        yield f"{_class(row[label], f'{label} of row {number} of {file}')}/{stem}-{number:06d}{ending}", data or b""

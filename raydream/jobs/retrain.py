@@ -60,13 +60,16 @@ def run(job: Retraining) -> dict[str, Any]:
         KeyboardInterrupt: on SIGINT or SIGTERM; finished epochs are kept.
     """
     from raydream.data.labelled import list_labelled
-    from raydream.data.unpacking import packed_files
+    from raydream.data.unpacking import check_packed, packed_files
     from raydream.jobs.dreaming.lease import Lease
     from raydream.jobs.retraining.base import prepare
 
     job = prepare(job)
-    packed = packed_files(job.data)
-    found = None if packed else list_labelled(job.data, job.label_column)
+    found = None
+    if packed_files(job.data):
+        check_packed(job.data, (job.image_column, job.label_column))
+    else:
+        found = list_labelled(job.data, job.label_column)
     with Lease(job.output) as lease:
         return _make(job, found or _unpacked(job), lease)
 

@@ -11,6 +11,7 @@ from raydream.errors import UsageError
 
 if TYPE_CHECKING:
     from raydream.core.networks.loading import Network
+    from raydream.types import KerasModel
 
 
 class Job(Protocol):
@@ -61,3 +62,28 @@ class TrainedNetwork:
         from raydream.core.networks import loading
 
         return loading.load(self.files.backbone, self.files.weights)
+
+    @property
+    def layers_with_names(self) -> list[str]:
+        """The layers with a feature map and a name of their own; raises a `UsageError` if there are none."""
+        from raydream.core.networks.backbones import layer_names
+
+        if names := layer_names(self.whole.model):
+            return names
+        raise UsageError(f"backbone {self.job.backbone} has no convolution with a name of its own: name its layers")
+
+    def up_to(self, layer: str) -> KerasModel:
+        """A copy of the network up to a layer, with its batch norms folded; see `compression.plain`.
+
+        Raises:
+            UsageError: there is no such layer, or the network is no flat graph of layers.
+        """
+        import keras
+
+        from raydream.core.networks import backbones, compression
+        from raydream.core.networks.graph import outputs_of
+
+        model, outputs = self.whole.model, outputs_of(self.whole.model)
+        if layer in outputs:
+            backbones.require_plain(keras.Model(model.inputs, outputs[layer]), self.job.backbone)
+        return compression.plain(model, layer)

@@ -148,8 +148,12 @@ def command(job: str, options: Mapping[str, Any]) -> str:
     """A job's command line, with only the last part of each path, since paths are local."""
     words = ["python -m", f"raydream.jobs.{job}"]
     for key, value in options.items():
+        name = key.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+            continue
         text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-        words.append(f"--{key.replace('_', '-')} {shlex.quote(summary.last_part(text))}")
+        words.append(f"--{name} {shlex.quote(summary.last_part(text))}")
     return " ".join(words)
 
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from raydream.data import codec
 
 _CELL, _NAMES = 18, 60  # pixels of a cell; above this number of classes, cells are smaller and have no names
+_LONGEST = 32  # characters of a name
 _PAPER, _INK = (255, 255, 255), (30, 30, 40)
 
 
@@ -55,10 +56,10 @@ def figures(counts: NDArray[np.int64], classes: Sequence[str]) -> dict[str, Any]
 
 def picture(counts: NDArray[np.int64], classes: Sequence[str]) -> bytes:
     """The confusion matrix as a PNG: a row for each true class, dark where many of its images were put."""
-    named = len(classes) <= _NAMES
-    cell = _CELL if named else max(3, 1080 // len(classes))
+    names = [_short(name) for name in classes] if len(classes) <= _NAMES else []
+    cell = _CELL if names else max(3, 1080 // len(classes))
     font = ImageFont.load_default(size=12)
-    margin = 16 + (max(int(font.getlength(name)) for name in classes) if named else 0)
+    margin = 16 + max((int(font.getlength(name)) for name in names), default=0)
     side = cell * len(classes)
     canvas = Image.new("RGB", (margin + side + 8, margin + side + 8), _PAPER)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -66,18 +67,24 @@ def picture(counts: NDArray[np.int64], classes: Sequence[str]) -> bytes:
     canvas.paste(Image.fromarray(levels).resize((side, side), Image.Resampling.NEAREST), (margin, margin))
     draw = ImageDraw.Draw(canvas)
     draw.rectangle((margin - 1, margin - 1, margin + side, margin + side), outline=_INK)
-    if named:
-        for n, name in enumerate(classes):
+    if names:
+        for n, name in enumerate(names):
             place = margin + n * cell + cell // 2
             draw.text((margin - 6, place), name, fill=_INK, font=font, anchor="rm")
-        canvas.paste(_upright(classes, cell, margin, side, font), (margin, 0))
+        canvas.paste(_upright(names, cell, margin, side, font), (margin, 0))
     return codec.encode(np.asarray(canvas), "png")
 
 
-def _upright(classes: Sequence[str], cell: int, margin: int, side: int, font: Any) -> Image.Image:
+def _short(name: str) -> str:
+    """The name in one line, and cut if it is so long that it would leave no room for the matrix."""
+    line = " ".join(name.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+
+
+def _upright(names: Sequence[str], cell: int, margin: int, side: int, font: Any) -> Image.Image:
     """The names above the columns, turned by 90 degrees."""
     strip = Image.new("RGB", (margin - 2, side), _PAPER)
     draw = ImageDraw.Draw(strip)
-    for n, name in enumerate(classes):
+    for n, name in enumerate(names):
         draw.text((6, n * cell + cell // 2), name, fill=_INK, font=font, anchor="lm")
     return strip.transpose(Image.Transpose.ROTATE_90)

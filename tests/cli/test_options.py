@@ -66,7 +66,7 @@ def test_fields_may_be_positional() -> None:
         ("--count 3", "--input"),
         ("--input x --count 0", "--count"),
         ("--input x --count many", "--count"),
-        ("--input x --pair 1,2,3", "'1,2,3' is not int,int"),
+        ("--input x --pair 1,2,3", "'1,2,3' must be 2 whole numbers with commas between them"),
         ("--input x --pair a,b", "--pair"),
         ("--input x --format three", "'one', 'two'"),
         ("--input x --inner 3", "--inner"),

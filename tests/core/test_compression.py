@@ -44,6 +44,17 @@ def test_the_plain_network_is_the_network_up_to_a_layer():
         plain(tiny_network(), "mxi")
 
 
+def test_what_cannot_be_the_end_of_a_network_or_a_name_is_refused():
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, name="low")(image)
+    x = keras.layers.Conv2D(4, 3, name="image")(x)
+    network = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="logits")(x))
+    with pytest.raises(UsageError, match=r"layer 'logits' of .* returns no feature map: name a layer below it"):
+        plain(network, "logits")
+    with pytest.raises(UsageError, match="has a layer 'image', which is the name of the input: rename the layer"):
+        plain(network, "image")
+
+
 def test_names_do_not_depend_on_what_was_built_before():
     def build():
         image = keras.Input((None, None, 3))

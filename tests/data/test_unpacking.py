@@ -9,7 +9,7 @@ import pytest
 
 from raydream.data import codec
 from raydream.data.labelled import list_labelled
-from raydream.data.unpacking import packed_files, unpack
+from raydream.data.unpacking import check_packed, packed_files, unpack
 from raydream.errors import UsageError
 
 
@@ -96,3 +96,25 @@ def test_wrong_columns_are_one_line(
         unpack(str(tmp_path / "in"), str(tmp_path / "out"), columns)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["a", "a", "a", "b", "b", None], "label of row 5 of {}/data/00000.parquet is None: it must be a class"),
+        (["Cat", "Cat", "Cat", "cat", "cat", "cat"], "{}: the classes 'Cat' and 'cat' differ only by case"),
+        (["a", "a", "a", "b"], "{}: class 'b' has 1 image: at least 3 are needed"),
+        (["a"] * 6, "{} has 1 class: at least 2 are needed"),
+    ],
+)
+def test_labels_are_checked_before_anything_is_written(tmp_path: Path, labels: list[object], said: str) -> None:
+    source = str(tmp_path / "in")
+    dataset(tmp_path / "in", labels)
+    with pytest.raises(UsageError) as error:
+        check_packed(source, (None, "label"))
+    assert str(error.value).startswith(said.format(source))
+
+
+def test_good_labels_pass_the_check(tmp_path: Path) -> None:
+    dataset(tmp_path / "in", [1, 2, 1, 2, 1, 2])
+    check_packed(str(tmp_path / "in"), (None, "label"))

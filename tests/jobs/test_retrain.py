@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,8 @@ def test_it_learns_the_classes_and_says_how_well(finished: Path) -> None:
     assert list((finished / "tensorboard").iterdir())
     card = (finished / "README.md").read_text()
     assert "python -m raydream.jobs.retrain --data " in card
+    assert "--through high" in card, "layers, too, that the job has chosen itself"
+    assert "--unfreeze blurred" in card
     assert str(finished.parent) not in card
 
 
@@ -132,14 +135,16 @@ def test_a_table_names_the_images_and_other_labels_are_noticed(
     rows = [f"{name}/{index:02}.png,{name}" for name in CLASSES for index in range(20)]
     table = photographs / "labelled.csv"
     table.write_text("\n".join(["image,label", *rows]))
-    job = {"data": str(table), "output": str(tmp_path / "out"), "backbone": tiny_path, **SMALL}
+    output = photographs / "out"  # only the images that the table names are read
+    job = {"data": str(table), "output": str(output), "backbone": tiny_path, **SMALL}
     figures = retrain.run(Retraining(**job))
     assert figures["accuracy"] == 1.0
-    assert (tmp_path / "out/classifier.keras").read_bytes()
+    assert (output / "classifier.keras").read_bytes()
     table.write_text("\n".join(["image,label", *rows[1:]]))
     with pytest.raises(UsageError, match=r"holds a run with images \(digest\)"):
         retrain.run(Retraining(**job))
     table.unlink()
+    shutil.rmtree(output)
 
 
 @pytest.mark.slow
@@ -210,11 +215,45 @@ def test_a_finished_run_does_no_work_again(
     assert (finished / "evaluation.json").read_bytes() == before
 
 
+def unnamed(image: Any) -> Any:
+    return keras.layers.Conv2D(4, 3)(image)
+
+
+def nested(image: Any) -> Any:
+    inside = keras.Input((None, None, 3))
+    inner = keras.Model(inside, keras.layers.Conv2D(4, 3, name="low")(inside), name="inner")
+    return keras.layers.Conv2D(4, 3, name="top")(inner(image))
+
+
+@pytest.mark.parametrize(
+    ("layers", "channels", "said"),
+    [
+        (unnamed, 3, "has no convolution with a name of its own: name its layers"),
+        (keras.layers.Conv2D(4, 3, name="class_logits"), 3, "has no layer below its head"),
+        (nested, 3, "'inner' (Functional) is a model, not a layer"),
+        (keras.layers.Conv2D(4, 3, name="low"), 1, "does not take one image of 3 channels"),
+    ],
+)
+def test_networks_that_cannot_be_retrained_are_one_line(
+    layers: Any, channels: int, said: str, photographs: Path, tmp_path: Path
+) -> None:
+    image = keras.Input((None, None, channels))
+    path = str(tmp_path / "network.keras")
+    keras.Model(image, layers(image)).save(path)
+    with pytest.raises(UsageError) as error:
+        prepare(Retraining(data=str(photographs), output=str(tmp_path / "out"), backbone=path))
+    assert said in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"shares": (0.5, 0.5, 0.5)}, "shares 0.5,0.5,0.5: must be three numbers above 0 whose sum is 1"),
-        ({"workers": 3}, "batch_size 8 cannot be shared by 3 workers evenly"),
+        ({"shares": (float("nan"), 0.5, 0.5)}, "shares nan,0.5,0.5: must be three numbers above 0 whose sum is 1"),
+        ({"output": "/dev/null/out"}, "/dev/null/out cannot be written: /dev/null is not a folder"),
+        ({"workers": 3}, "batch_size 8 cannot be shared by 3 workers evenly: 9 can"),
+        ({"seed": 2**63}, "seed 9223372036854775808: must be below 2**63"),
+        ({"mixup": float("inf")}, "mixup inf: must be a finite number"),
         ({"unfreeze": "hihg"}, "the network has no layer 'hihg' to train from: did you mean 'high'"),
         ({"through": "hihg"}, "has no layer 'hihg': did you mean 'high'"),
         ({"through": "class_logits"}, "the head is replaced: name a layer below it"),

@@ -239,6 +239,8 @@ def test_odd_values_of_a_recipe_do_not_break_the_head() -> None:
 
 def test_the_command_on_a_card_is_what_was_typed() -> None:
     options = {"data": "/home/me/cats", "shares": (0.6, 0.2, 0.2), "batch_size": 8, "objectives": ("a+b", "c")}
+    options |= {"flip": False, "keep_source": True}
     assert cards.command("retrain", options) == (
-        "python -m raydream.jobs.retrain --data cats --shares 0.6,0.2,0.2 --batch-size 8 --objectives a+b,c"
+        "python -m raydream.jobs.retrain --data cats --shares 0.6,0.2,0.2 --batch-size 8 --objectives a+b,c "
+        "--no-flip --keep-source"
     )

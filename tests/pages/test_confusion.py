@@ -41,3 +41,11 @@ def test_the_picture_is_dark_where_images_are(classes: int) -> None:
     margin = rows - (bottom - top + 1) * classes
     assert left > top >= margin - 2
     assert right < columns
+
+
+def test_a_long_name_leaves_room_for_the_matrix() -> None:
+    counts = np.eye(3, dtype=np.int64)
+    long, short = (codec.decode(confusion.picture(counts, ["a", "b", name])) for name in ("x" * 5000, "x" * 32))
+    assert max(long.shape) <= 1.1 * max(short.shape)
+    lines, plain = (confusion.picture(counts, ["a", "b", name]) for name in ("c\nd", "c d"))
+    assert lines == plain

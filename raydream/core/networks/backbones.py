@@ -135,7 +135,7 @@ def backbone_of(
 
     outputs = outputs_of(whole)
     network = keras.Model(whole.inputs, [outputs[layer] for layer in layers])
-    _require_plain(network, name)
+    require_plain(network, name)
     outside = "float32" if dtype == "bfloat16" else dtype
     network = folded(network, pooling, outside)
     if dtype != outside:
@@ -163,7 +163,7 @@ def with_vgg_range(model: KerasModel) -> KerasModel:
     return copy
 
 
-def _require_plain(model: KerasModel, name: str) -> None:
+def require_plain(model: KerasModel, name: str) -> None:
     """Raises a `UsageError` unless the model can be folded: one image as input, and only layers, each used once."""
     import keras
 
@@ -226,6 +226,6 @@ def describe(name: str, weights: str | None = None) -> list[tuple[str, int, Fiel
     model = loading.load(name, None if weights == "imagenet" else weights).model
     names, outputs = layer_names(model), outputs_of(model)
     whole = keras.Model(model.inputs, [outputs[layer] for layer in names])
-    _require_plain(whole, name)
+    require_plain(whole, name)
     channels = [int(output.shape[-1]) for output in whole.outputs]
     return list(zip(names, channels, Axis(whole, 1).fields(), strict=True))

@@ -29,6 +29,7 @@ Response = tuple[list[FeatureMap], list[FeatureMap]]  # a network's activations,
 _POSITIONS = 72  # patches per image and convolution
 _TOGETHER = 16  # images whose patches are summed in one matrix product
 _FIRST = 2  # convolutions at the input that keep 8 bits: they have few weights, and their error affects all others
+_INPUT = "image"  # name of the input layer of plain networks
 
 
 def plain(model: KerasModel, through: str) -> KerasModel:
@@ -38,14 +39,18 @@ def plain(model: KerasModel, through: str) -> KerasModel:
     the whole process, but the same network must always give the same file.)
 
     Raises:
-        UsageError: there is no such layer.
+        UsageError: there is no such layer, it returns no feature map, or a layer has the name of the input, `image`.
     """
     import keras
 
     outputs = outputs_of(model)
     if through not in outputs:
         raise UsageError(f"{model.name} has no layer {through!r}: {nearest(through, outputs)}")
+    if len(outputs[through].shape) != 4:
+        raise UsageError(f"layer {through!r} of {model.name} returns no feature map: name a layer below it")
     network = folded(keras.Model(model.inputs, outputs[through]), "max", "float32")
+    if any(layer.name == _INPUT and not isinstance(layer, keras.layers.InputLayer) for layer in network.layers):
+        raise UsageError(f"{model.name} has a layer {_INPUT!r}, which is the name of the input: rename the layer")
     generated = {layer.name: GENERATED_NAME.fullmatch(layer.name) for layer in network.layers}
     names = {name: f"{found[1]}_{n}" if found else name for n, (name, found) in enumerate(generated.items())}
 
@@ -53,7 +58,7 @@ def plain(model: KerasModel, through: str) -> KerasModel:
         bias = {"use_bias": True} if type(layer) is keras.layers.Conv2D else {}
         return type(layer).from_config(layer.get_config() | bias | {"name": names[layer.name]})
 
-    image = keras.Input((None, None, 3), name="image")
+    image = keras.Input((None, None, 3), name=_INPUT)
     copy = keras.models.clone_model(network, input_tensors=[image], clone_function=clone)
     for layer in network.layers:
         if weights := layer.get_weights():

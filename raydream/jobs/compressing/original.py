@@ -44,11 +44,7 @@ class Original(TrainedNetwork):
     @cached_property
     def network(self) -> Any:
         """The network up to `through`, folded."""
-        from raydream.core.networks import compression
-        from raydream.core.networks.backbones import layer_names
-
-        model = self.whole.model
-        return compression.plain(model, self.job.through or layer_names(model)[-1])
+        return self.up_to(self.job.through or self.layers_with_names[-1])
 
     @cached_property
     def layers(self) -> tuple[str, ...]:

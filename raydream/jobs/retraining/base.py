@@ -28,8 +28,9 @@ def prepare(job: Retraining) -> Retraining:
     runtime.driver()
     network: dict[str, Any] = absolute(job, DEFAULT_WEIGHTS.get(job.backbone))
     job = replace(job, data=storage.absolute(job.data), output=storage.absolute(job.output), **network)
-    folder = storage.split(job.data)[0] if is_table(job.data) else job.data
-    storage.check_apart(folder, job.output, "the next run would read its own output")
+    storage.check_writable(job.output)
+    if not is_table(job.data):  # of a table's folder, only the images that it names are read
+        storage.check_apart(job.data, job.output, "the next run would read its own output")
     if job.through == CLASS_LAYER:
         raise UsageError(f"--through {CLASS_LAYER}: the head is replaced: name a layer below it")
     base = Base(replace(job, through=Base(job).through))
@@ -47,9 +48,9 @@ class Base(TrainedNetwork):
     @property
     def through(self) -> str:
         """The last layer that is kept."""
-        from raydream.core.networks.backbones import layer_names
-
-        names = [name for name in layer_names(self.whole.model) if name != CLASS_LAYER]
+        names = [name for name in self.layers_with_names if name != CLASS_LAYER]
+        if not names:
+            raise UsageError(f"backbone {self.job.backbone} has no layer below its head")
         return self.job.through or names[-1]
 
     @property
@@ -63,7 +64,7 @@ class Base(TrainedNetwork):
     @cached_property
     def network(self) -> KerasModel:
         """The network up to `through`, with its batch norms folded: images in [-1, 1] to a feature map."""
-        from raydream.core.networks import backbones, compression
+        from raydream.core.networks import backbones
 
-        network = compression.plain(self.whole.model, self.through)
+        network = self.up_to(self.through)
         return backbones.with_vgg_range(network) if backbones.is_vgg(self.whole.architecture) else network

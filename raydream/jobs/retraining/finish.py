@@ -47,8 +47,8 @@ def _card(plan: Plan, figures: dict[str, Any]) -> str:
     job = plan.job
     name = summary.last_part(job.backbone)
     default = asdict(Retraining(data="", output=""))
-    filled_in = ("workers", "gpus_per_worker", "through", "unfreeze", "weights")
-    asked = {k: v for k, v in asdict(job).items() if v != default[k] and k not in filled_in}
+    elsewhere = ("workers", "gpus_per_worker")  # they do not change the results
+    asked = {k: v for k, v in asdict(job).items() if v != default[k] and k not in elsewhere}
     low, high = figures["interval"]
     parts = ", ".join(f"{count:,} for {part}" for part, count in figures["split"].items())
     about = (

@@ -1,6 +1,7 @@
 """Retraining: all settings of the retraining job; `data.job` explains how options are declared."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Annotated
 
 import typer
@@ -99,8 +100,16 @@ class Retraining:
     ] = None
 
     def __post_init__(self) -> None:
-        if min(self.shares) <= 0 or abs(sum(self.shares) - 1.0) > 1e-6:
+        if not (min(self.shares) > 0 and abs(sum(self.shares) - 1.0) <= 1e-6):  # also false for nan
             given = ",".join(f"{share:g}" for share in self.shares)
             raise UsageError(f"shares {given}: must be three numbers above 0 whose sum is 1, such as 0.8,0.1,0.1")
         if self.workers and self.batch_size % self.workers:
-            raise UsageError(f"batch_size {self.batch_size} cannot be shared by {self.workers} workers evenly")
+            more = -(-self.batch_size // self.workers) * self.workers
+            raise UsageError(
+                f"batch_size {self.batch_size} cannot be shared by {self.workers} workers evenly: {more} can"
+            )
+        if self.seed >= 2**63:  # TensorFlow's and Arrow's integers are smaller
+            raise UsageError(f"seed {self.seed}: must be below 2**63")
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not isfinite(value):
+                raise UsageError(f"{name} {value}: must be a finite number")
