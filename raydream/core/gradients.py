@@ -214,9 +214,9 @@ def _of_rolled(
     images: Tensor, recipe: Recipe, backbone: Backbone, shifts: Sequence[tuple[int, int]], context: Context
 ) -> tuple[Tensor, Tensor]:
     """Like `gradient_of`, but the gradient is not rolled back, and without penalties."""
+    functions = traced(backbone, recipe.objective, context)
     parts, totals = _plan(images.shape[1], images.shape[2], recipe, backbone, context)
     rolled = _rolled(context, shifts)
-    functions = traced(backbone, recipe.objective, context)
     if len(parts) == 1:
         (view,) = _views(tiles.roll(images, shifts), parts, rolled)
         return functions.gradient(view, context.constants, totals, context.weights)
