@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from raydream.recipe import Recipe
 from raydream.types import Size, Tensor
 
 
-class Ascent:
+class Ascent(ABC):
     """The images of an octave, and how they change."""
 
     def __init__(self, images: Tensor, recipe: Recipe, backbone: Backbone, context: Context) -> None:
@@ -46,8 +47,9 @@ class Ascent:
             context = _balanced(context, pyramid.resize(source, size), recipe, backbone)
         if recipe.canvas == "fourier" or recipe.optimizer == "adam":
             return _OnCanvas(images, recipe, backbone, context)
-        return _OnPixels(images, recipe, backbone, context).protecting(source, size, pictures)
+        return _OnPixels(images, recipe, backbone, context, _protected(source, size, recipe, pictures))
 
+    @abstractmethod
     def step(self, randoms: Sequence[np.random.Generator], progress: float) -> tuple[Tensor, Tensor]:
         """One step; returns the images after it, and their objective (batch,) before it.
 
@@ -55,7 +57,6 @@ class Ascent:
             randoms: the random numbers of each image.
             progress: (step + 1) / steps of the octave.
         """
-        raise NotImplementedError
 
     def _gradient(self, randoms: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
         """The gradient with respect to the images, which are rolled (and transformed) at random, and the objective."""
@@ -90,33 +91,33 @@ def _balanced(context: Context, source: Tensor, recipe: Recipe, backbone: Backbo
     return replace(context, weights=tf.math.divide_no_nan(context.weights, tf.abs(values)))
 
 
+def _protected(source: Tensor, size: Size, recipe: Recipe, pictures: Pictures) -> tuple[Tensor, Tensor]:
+    """The recipe's mask (1, height, width, 1), and the photographs if it keeps something of them; else dummies."""
+    import tensorflow as tf
+
+    mask, kept = tf.ones([1, 1, 1, 1], source.dtype), tf.zeros([1, 1, 1, 3], source.dtype)
+    if recipe.mask is not None:
+        mask = tf.constant(masks.mask(recipe.mask, size, pictures.images)[None, :, :, None], source.dtype)
+    if recipe.keep != "none":
+        kept = pyramid.resize(source, size)
+    return mask, kept
+
+
 class _OnPixels(Ascent):
     """Gradient ascent on the pixels."""
 
-    _mask: Tensor | None = None
-    _source: Tensor | None = None
-
-    def protecting(self, source: Tensor, size: Size, pictures: Pictures) -> Ascent:
-        """The same with what the recipe protects."""
-        import tensorflow as tf
-
-        if self._recipe.mask is not None:
-            mask = masks.mask(self._recipe.mask, size, pictures.images)
-            self._mask = tf.constant(mask[None, :, :, None], self._backbone.dtype)
-        if self._recipe.keep != "none":
-            self._source = pyramid.resize(source, size)
-        return self
+    def __init__(
+        self, images: Tensor, recipe: Recipe, backbone: Backbone, context: Context, protected: tuple[Tensor, Tensor]
+    ) -> None:
+        super().__init__(images, recipe, backbone, context)
+        self._mask, self._source = protected
 
     def step(self, randoms: Sequence[np.random.Generator], progress: float) -> tuple[Tensor, Tensor]:
         """See `Ascent.step`."""
-        import tensorflow as tf
-
         gradient, objective = self._gradient(randoms)
-        dtype = self._backbone.dtype
-        mask = tf.ones([1, 1, 1, 1], dtype) if self._mask is None else self._mask
-        source = tf.zeros([1, 1, 1, 3], dtype) if self._source is None else self._source
-        ascend = update(self._conditioning, dtype)
-        self._images = ascend(self._images, gradient, (self._recipe.step_size, progress), mask, source)
+        ascend = update(self._conditioning, self._backbone.dtype)
+        numbers = self._recipe.step_size, progress
+        self._images = ascend(self._images, gradient, numbers, self._mask, self._source)
         return self._images, objective
 
 

@@ -38,7 +38,7 @@ class Context:
     """What the terms of an objective read of an octave, besides its image.
 
     Attributes:
-        weights: (batch or 1, terms), float32.
+        weights: (batch or 1, terms).
         constants: of each term; see `Term.constants`.
         masks: (1 or batch, height, width, masked terms) in [0, 1]; None without masks.
         source: the photographs (batch, height, width, 3) at the octave's size; None if no term needs them.

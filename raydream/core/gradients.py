@@ -222,45 +222,39 @@ def _of_rolled(
         return functions.gradient(view, context.constants, totals, context.weights)
     # A NumPy array, since TensorFlow copies a whole tf.Variable to read a slice or to add to it.
     whole = np.zeros(images.shape, backbone.dtype)
-    added = _added if recipe.objective.linear else _added_in_two_passes
+    work = _Tiles(functions, parts, totals, context)
+    added = work.one_pass if recipe.objective.linear else work.two_passes
     # The rolled images have no name here, so that they are dropped before the sum is copied; see `memory`.
-    value = added(
-        whole, parts, partial(_views, tiles.roll(images, shifts), parts, rolled), functions, (totals, context)
-    )
+    value = added(whole, partial(_views, tiles.roll(images, shifts), parts, rolled))
     return tensor_of(whole), value
 
 
-def _added(
-    whole: Images,
-    parts: Sequence[Tile],
-    views: Callable[[], Iterator[View]],
-    functions: Traced,
-    known: tuple[NDArray[np.float64], Context],
-) -> Tensor:
-    """Adds the gradient of each tile to `whole` at its window; returns the objective."""
-    totals, context = known
-    shares = []
-    for tile, view in zip(parts, views(), strict=True):
-        gradient, share = functions.gradient(view, context.constants, totals, context.weights)
-        whole[tile.window] += np.asarray(gradient)
-        shares.append(share)
-    return sum(shares[1:], start=shares[0])
+class _Tiles(NamedTuple):
+    """Adds the gradients of the tiles of an octave to an array, each at its window; returns the objective (batch,)."""
 
+    functions: Traced
+    parts: Sequence[Tile]
+    totals: NDArray[np.float64]
+    context: Context
 
-def _added_in_two_passes(
-    whole: Images,
-    parts: Sequence[Tile],
-    views: Callable[[], Iterator[View]],
-    functions: Traced,
-    known: tuple[NDArray[np.float64], Context],
-) -> Tensor:
-    """Like `_added`, for an objective that is not linear in the statistics."""
-    totals, context = known
-    statistics = _sums(functions.statistics(view, context.constants) for view in views())
-    slopes = functions.slopes(statistics, totals, context.weights, context.constants)
-    for tile, view in zip(parts, views(), strict=True):
-        whole[tile.window] += np.asarray(functions.pulled(view, context.constants, slopes))
-    return functions.value(statistics, totals, context.weights, context.constants)
+    def one_pass(self, whole: Images, views: Callable[[], Iterator[View]]) -> Tensor:
+        """For an objective that is linear in its statistics."""
+        shares = []
+        for tile, view in zip(self.parts, views(), strict=True):
+            gradient, share = self.functions.gradient(view, self.context.constants, self.totals, self.context.weights)
+            whole[tile.window] += np.asarray(gradient)
+            shares.append(share)
+        return sum(shares[1:], start=shares[0])
+
+    def two_passes(self, whole: Images, views: Callable[[], Iterator[View]]) -> Tensor:
+        """For any objective."""
+        constants = self.context.constants
+        statistics = _sums(self.functions.statistics(view, constants) for view in views())
+        known = statistics, self.totals, self.context.weights, constants
+        slopes = self.functions.slopes(*known)
+        for tile, view in zip(self.parts, views(), strict=True):
+            whole[tile.window] += np.asarray(self.functions.pulled(view, constants, slopes))
+        return self.functions.value(*known)
 
 
 def _plan(

@@ -7,6 +7,7 @@ otherwise the statistics of all tiles must be known before the first gradient.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, NamedTuple
@@ -34,7 +35,7 @@ class Reading(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Term:
+class Term(ABC):
     """One term of an objective; the kinds are its subclasses.
 
     Attributes:
@@ -91,9 +92,9 @@ class Term:
         """The shape of the statistics of an image, for a layer with this number of channels."""
         return ()
 
+    @abstractmethod
     def statistics(self, reading: Reading) -> Tensor:
         """Sums over the positions of a tile: (batch, ...)."""
-        raise NotImplementedError
 
     def value(self, statistics: Tensor, positions: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
         """The value of each image, (batch,), without the weight.

@@ -49,8 +49,7 @@ def fit(
     runtime.import_tensorflow()  # Ray's trainer imports it, too, but with TensorFlow's messages
     from ray.train.tensorflow import TensorflowTrainer
 
-    progress = progress or Progress(1, "steps")
-    with _signals(), Watch(progress) as watch:
+    with _signals(), Watch(progress := progress or Progress(1, "steps")) as watch:
         trainer_settings = {**settings, "output": output, "board": watch.board}
         for deaths in range(MAX_DEATHS + 1):
             trainer = TensorflowTrainer(
