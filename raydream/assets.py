@@ -16,6 +16,7 @@ import fsspec
 
 from raydream import runtime
 from raydream.core.networks import classes
+from raydream.core.objectives import Guide
 from raydream.data import codec, storage
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
@@ -177,10 +178,19 @@ def _located(recipe: Recipe) -> tuple[Recipe, Files]:
             f"the weights of {recipe.backbone} ({found[:12]}) are not "
             f"those of the recipe ({str(recipe.weights_digest)[:12]})"
         )
+    _check_named(recipe)
     objective = classes.resolved(recipe.objective, files.backbone)
     recipe = recipe.changed(objective=objective)
     named = {name: (name, _picture_digest(name, known)) for name, known in recipe.pictures.items()}
     return recipe.with_pictures(named).resolved(found), files
+
+
+def _check_named(recipe: Recipe) -> None:
+    """Raises a `UsageError` if a term has no image."""
+    for number, term in enumerate(recipe.objective.terms):
+        if term.open:
+            kind, way = ("guide", "--guide IMAGE") if isinstance(term, Guide) else ("style", "`raydream style`")
+            raise UsageError(f"objective[{number}]: {kind} is missing: use {way}, or name an image in the recipe")
 
 
 def pictures(recipe: Recipe) -> Pictures:

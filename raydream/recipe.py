@@ -10,14 +10,14 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, core_schema
 
-from raydream.core.objectives import HALVES, KINDS, PICTURES, AnyTerm, Mean, Objective, Term
+from raydream.core.objectives import HALVES, KINDS, L2, PICTURES, AnyTerm, Guide, Mean, Objective, Term
 from raydream.errors import UsageError, nearest
 from raydream.types import Balance, Canvas, Carry, Keep, Optimizer, Pooling, Precision, StepRule, Tiling
 
@@ -246,26 +246,27 @@ class Recipe:
         terms = tuple(replace(term, **changes(term)) for term in self.objective.terms)
         return self.changed(objective=Objective(terms), **changes(self))
 
-    def guided(self, guides: Sequence[str]) -> Recipe:
-        """The recipe with guide images, each as `IMAGE`, or with options as in `IMAGE:mask=left:weight=2`.
+    def with_images(self, kind: Literal["guide", "style"], images: Sequence[str]) -> Recipe:
+        """The recipe with guides or styles, each as `IMAGE`, or with options as in `IMAGE:mask=left:weight=2`.
 
-        Each layer of the objective takes each guide. The options are `mask` (see `Term`), `weight`, and `match` (see
-        `Guide`).
+        Each term of this kind that has no image takes each image. If the recipe has no such term, each layer that it
+        amplifies takes each guide. The options are `mask` (see `Term`), `weight`, and `match` (see `Guide`).
 
         Raises:
-            UsageError: an option is unknown, or the objective has no layer.
+            UsageError: an option is wrong, or no term or layer can take the images.
         """
-        layers = [term for term in self.objective.features if term.layer and not getattr(term, "class_name", None)]
-        if guides and not layers:
-            raise UsageError("a guide needs a layer: the objective has none, such as mixed3")
-        terms = []
-        for guide in guides:
-            name, *options = _OPTION.split(guide)
-            given = dict(zip(options[::2], options[1::2], strict=True))
-            weight = _number(given.pop("weight", "1"), guide)
-            values = {"kind": "guide", "guide": name, **given}
-            terms += [{**values, "layer": term.layer, "weight": weight * term.weight} for term in layers]
-        return Recipe.parse(self.as_dict(), {"objective": terms}, where="guide") if guides else self
+        if not images:
+            return self
+        takers = [term for term in self.objective.terms if isinstance(term, KINDS[kind]) and term.open]
+        others = [term for term in self.objective.terms if term not in takers]
+        if not takers and kind == "guide":
+            layers = [term for term in others if isinstance(term, Mean | L2) and not getattr(term, "class_name", None)]
+            takers = [Guide(layer=term.layer, weight=term.weight) for term in layers]
+            others = [term for term in others if term not in layers]
+        if not takers:
+            raise UsageError(f"a {kind} needs a layer: the objective has none, such as {{kind: {kind}, layer: mixed3}}")
+        terms = [_given(term, kind, image) for image in images for term in takers]
+        return Recipe.parse(self.as_dict(), {"objective": [*map(_written_term, others), *terms]}, where=kind)
 
     def steps_of(self, octave: int, octaves: int) -> int:
         """Number of steps of an octave; `octaves` is smaller than in the recipe if small octaves are left out."""
@@ -301,15 +302,19 @@ class Recipe:
         return int.from_bytes(hashlib.sha256(text).digest()[:8]) >> 1
 
 
-# Options of a guide on the command line; a URL may contain colons, too.
+# Options of an image on the command line; a URL may contain colons, too.
 _OPTION = re.compile(r":(mask|weight|match)=")
 
 
-def _number(text: str, guide: str) -> float:
+def _given(term: Term, kind: str, image: str) -> dict[str, Any]:
+    """A term as in YAML that takes an image with options."""
+    name, *options = _OPTION.split(image)
+    given: dict[str, Any] = dict(zip(options[::2], options[1::2], strict=True))
     try:
-        return float(text)
+        weight = float(given.pop("weight", 1.0))
     except ValueError as error:
-        raise UsageError(f"guide {guide}: weight must be a number, not {text!r}") from error
+        raise UsageError(f"{kind} {image}: weight must be a number") from error
+    return _written_term(term) | given | {kind: name, "weight": weight * term.weight}
 
 
 def _pictures(part: Term | Recipe) -> dict[str, tuple[str, str | None]]:

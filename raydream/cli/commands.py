@@ -104,11 +104,16 @@ def changes(assignments: Sequence[str]) -> dict[str, Any]:
         key, equals, text = assignment.partition("=")
         if not equals:
             raise UsageError(f"--set takes key=value, not {assignment!r}")
-        try:
-            values[key.strip()] = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UsageError(f"--set {key}: {text!r} is not YAML") from error
+        values[key.strip()] = yaml_value(f"--set {key}", text)
     return values
+
+
+def yaml_value(option: str, text: str) -> Any:
+    """The value of an option that takes YAML."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"{option}: {text!r} is not YAML") from error
 
 
 def options_from(context: typer.Context, file: str | None) -> str | None:

@@ -34,11 +34,6 @@ class Guide(Term):
     arguments: ClassVar[tuple[str, ...]] = ("weight", "guide", "guide_digest")
 
     @property
-    def problem(self) -> str:
-        """See `Term.problem`."""
-        return super().problem if self.guide else "guide is missing: the path or URL of an image"
-
-    @property
     def pictures(self) -> tuple[str, ...]:
         """The guide."""
         return (self.guide,)
@@ -155,11 +150,6 @@ class Style(Term):
 
     linear: ClassVar[bool] = False
     arguments: ClassVar[tuple[str, ...]] = ("weight", "style", "style_digest")
-
-    @property
-    def problem(self) -> str:
-        """See `Term.problem`."""
-        return super().problem if self.style else "style is missing: the path or URL of an image"
 
     @property
     def pictures(self) -> tuple[str, ...]:

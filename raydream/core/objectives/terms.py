@@ -68,6 +68,11 @@ class Term(ABC):
         return ()
 
     @property
+    def open(self) -> bool:
+        """Whether it has no image yet: in presets, the command line names it."""
+        return "" in self.pictures
+
+    @property
     def shape(self) -> Term:
         """The term without its arguments: terms of equal shape share their traced functions."""
         plain = {key: getattr(type(self), key) for key in self.arguments}
