@@ -32,7 +32,7 @@ SHOWN = (400, 300)  # size in docs/presets.md, in pixels
 # Animations: name -> the arguments of `raydream` before the size.
 MOVIES = {
     "zoom": ["zoom", "mountains.jpg", "--frames", "48", "--fps", "12"],
-    "morph": ["morph", "dunes.jpg", "--seconds", "3", "--fps", "12", "--back"],
+    "morph": ["morph", "dunes.jpg", "--seconds", "2", "--fps", "12", "--back"],
 }
 
 
