@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from raydream.core import context as contexts
 from raydream.core import gradients, masks, pyramid, transforms
 from raydream.core.canvas import Canvas, Fourier, Pixels
 from raydream.core.context import Context, Pictures
 from raydream.core.networks.backbones import Backbone
+from raydream.core.octave import context_of
 from raydream.core.update import Adam, Conditioning, conditioned, update
 from raydream.recipe import Recipe
 from raydream.types import Size, Tensor
@@ -42,7 +42,7 @@ class Ascent(ABC):
             recipe, backbone, pictures: see `engine.dream_steps`.
         """
         size = (images.shape[1], images.shape[2])
-        context = contexts.of_octave(source, size, recipe.objective, backbone, pictures)
+        context = context_of(source, size, recipe, backbone, pictures)
         if recipe.balance == "source":
             context = _balanced(context, pyramid.resize(source, size), recipe, backbone)
         if recipe.canvas == "fourier" or recipe.optimizer == "adam":

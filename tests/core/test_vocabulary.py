@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from raydream.core import context as contexts
-from raydream.core import engine, gradients
+from raydream.core import engine, gradients, octave
 from raydream.core.context import Pictures
 from raydream.core.objectives import (
     KINDS,
@@ -57,7 +57,7 @@ def objective_of(term):
 def context_of(recipe, backbone, source=SOURCE):
     import tensorflow as tf
 
-    return contexts.of_octave(tf.constant(source), source.shape[1:3], recipe.objective, backbone, PICTURES)
+    return octave.context_of(tf.constant(source), source.shape[1:3], recipe, backbone, PICTURES)
 
 
 def test_each_kind_is_tested():
