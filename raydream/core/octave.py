@@ -139,7 +139,17 @@ def _masks(objective: Objective, size: Size, backbone: Backbone, pictures: Pictu
 
 def _mask(term: Term, size: Size, backbone: Backbone, pictures: Pictures) -> FeatureMap:
     if isinstance(term, Neuron):
-        at = backbone.layers.index(term.layer)
-        strides = [axis.fields()[at].stride for axis in backbone.axes]
-        return masks.square(size, term.position, (strides[0], strides[1]))
+        return _neuron(term, size, backbone)
     return masks.mask(str(term.mask), size, pictures.images)
+
+
+def _neuron(term: Neuron, size: Size, backbone: Backbone) -> FeatureMap:
+    """1 in a square around the position of the layer that is nearest to that of the term, 0 elsewhere."""
+    at = backbone.layers.index(term.layer)
+    places, strides = [], []
+    for place, side, axis in zip(reversed(term.position), size, backbone.axes, strict=True):
+        field, count = axis.fields()[at], axis.positions(side)[at]
+        first = (field.first + field.last) // 2  # the borders of an image have no positions where nothing is padded
+        places.append(min(max(round(place * side), first), first + field.stride * (count - 1)))
+        strides.append(field.stride)
+    return masks.square(size, (places[0], places[1]), (strides[0], strides[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -129,6 +130,8 @@ class Direction(Term):
         """See `Term.problem`."""
         if not self.channels or len(self.channels) != len(self.values) or not any(self.values):
             return "a direction needs channels, and a value for each of them that is not always 0"
+        if not all(map(math.isfinite, self.values)):
+            return f"values must be finite numbers, not {list(self.values)}"
         if not 0.0 <= self.power <= 16.0:
             return f"power must be from 0 to 16, not {self.power}"
         return super().problem

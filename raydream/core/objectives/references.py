@@ -184,4 +184,5 @@ class Style(Term):
 
         (wanted,) = constants
         change = statistics / tf.cast(positions, statistics.dtype) - wanted
-        return -1.0 * tf.reduce_sum(tf.square(change), axis=(1, 2)) / tf.reduce_sum(tf.square(wanted))
+        apart = tf.reduce_sum(tf.square(change), axis=(1, 2))
+        return -1.0 * tf.math.divide_no_nan(apart, tf.reduce_sum(tf.square(wanted)))
