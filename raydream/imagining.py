@@ -17,7 +17,7 @@ from raydream.data.storage import Folder
 from raydream.recipe import Recipe
 from raydream.types import Size
 
-CONTRAST = 4.0  # standard deviation of the noise, relative to that at which lucid starts
+CONTRAST = 40.0  # of the noise, relative to that at which lucid starts: soft shapes in pale colours
 _SIDE = 512  # pixels, if the recipe has no size
 _ID = re.compile(r"noise:\d+:(\d+(?:\.\d+)?)")
 

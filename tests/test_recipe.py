@@ -354,10 +354,7 @@ MISTAKES = [
     ({"objective": {"layer": "a", "channels": [1.5]}}, "objective[0].channels[0]: must be a whole number, not 1.5"),
     ({"objective": {"layer": "a", "channels": []}}, CHANNELS),
     ({"objective": {"layer": "a", "channels": [0, -1]}}, CHANNELS),
-    ({"objective": {"layer": "a", "kind": "guide"}}, "objective[0]: guide is missing: the path or URL of an image"),
     ({"objective": {"kind": "guide", "guide": "b.jpg"}}, "objective[0]: layer is missing"),
-    ({"objective": {"layer": "a", "kind": "style"}}, "objective[0]: style is missing: the path or URL of an image"),
-    (
         {"objective": {"layer": "a", "kind": "neuron", "mask": "left"}},
         "objective[0]: a neuron has a position: leave mask out",
     ),
@@ -489,8 +486,8 @@ def test_a_bomb_of_yaml_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_guides_take_the_layers_of_the_recipe() -> None:
     recipe = Recipe(objective=mean("mixed3") + 0.5 * l2("mixed5"))
-    assert recipe.guided([]) is recipe
-    found = recipe.guided(["a.jpg", "gs://b/c.jpg:mask=gs://b/m.png:weight=2:match=positions"])
+    assert recipe.with_images("guide", []) is recipe
+    found = recipe.with_images("guide", ["a.jpg", "gs://b/c.jpg:mask=gs://b/m.png:weight=2:match=positions"])
     assert found.as_dict()["objective"] == [
         {"kind": "guide", "layer": "mixed3", "guide": "a.jpg"},
         {"kind": "guide", "layer": "mixed5", "weight": 0.5, "guide": "a.jpg"},
@@ -508,15 +505,17 @@ def test_guides_take_the_layers_of_the_recipe() -> None:
     ]
     assert found.pictures == {"a.jpg": None, "gs://b/c.jpg": None, "gs://b/m.png": None}
     with pytest.raises(UsageError, match="a guide needs a layer: the objective has none"):
-        Recipe(objective={"class": "banjo"}).guided(["a.jpg"])
-    with pytest.raises(UsageError, match=r"guide a.jpg:weight=x: weight must be a number, not 'x'"):
-        recipe.guided(["a.jpg:weight=x"])
+        Recipe(objective={"class": "banjo"}).with_images("guide", ["a.jpg"])
+    with pytest.raises(UsageError, match=r"guide a.jpg:weight=x: weight must be a number"):
+        recipe.with_images("guide", ["a.jpg:weight=x"])
     with pytest.raises(UsageError, match=r"match: must be 'channels' or 'positions', not 'x'"):
-        recipe.guided(["a.jpg:match=x"])
+        recipe.with_images("guide", ["a.jpg:match=x"])
 
 
 def test_the_names_of_pictures_matter_only_until_they_are_known() -> None:
-    here, there = (Recipe(mask="left").guided([f"{place}/a.jpg"]) for place in ("/home/me", "gs://bucket"))
+    here, there = (
+        Recipe(mask="left").with_images("guide", [f"{place}/a.jpg"]) for place in ("/home/me", "gs://bucket")
+    )
     assert here.digest != there.digest
     known = [recipe.with_pictures({n: (n, "ab" * 32) for n in recipe.pictures}) for recipe in (here, there)]
     assert known[0].digest == known[1].digest

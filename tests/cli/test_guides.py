@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def recipe(tiny_path: str, *guides: str) -> Recipe:
-    return Recipe(backbone=tiny_path, objective="high", octaves=1, steps=3).guided(guides)
+    return Recipe(backbone=tiny_path, objective="high", octaves=1, steps=3).with_images("guide", guides)
 
 
 def test_digests_are_filled_in_and_checked(tiny_path: str, folder: Path) -> None:
@@ -87,16 +87,35 @@ def test_a_dream_with_a_guide_is_made_again(cli: Cli, tiny_path: str, folder: Pa
     assert f"needs the picture '{folder}/a.png': no file with its digest is on this machine" in err
 
 
+def test_guides_and_the_terms_of_a_recipe() -> None:
+    terms = [{"layer": "mixed3", "weight": 2.0}, {"class": "banjo"}, {"kind": "smoothness"}]
+    two = Recipe.parse({"objective": terms}).with_images("guide", ["a.jpg:mask=left:weight=3", "http://h:80/b.jpg"])
+    assert two.as_dict()["objective"] == [
+        {"class": "banjo"},
+        {"kind": "smoothness"},
+        {"kind": "guide", "layer": "mixed3", "guide": "a.jpg", "weight": 6.0, "mask": "left"},
+        {"kind": "guide", "layer": "mixed3", "guide": "http://h:80/b.jpg", "weight": 2.0},
+    ]
+    waiting = Recipe.load("guided", {"objective": [{"kind": "guide", "layer": "high"}, {"layer": "low"}]})
+    assert [term.layer for term in waiting.with_images("guide", ["a.jpg"]).objective.terms] == ["low", "high"]
+    assert waiting.with_images("guide", []) is waiting
+
+
 def test_mistakes_are_one_line(cli: Cli, tiny_path: str, folder: Path) -> None:
     photograph, guide = f"{folder}/photographs/x.png", f"{folder}/a.png"
     backbone = ("--set", f"backbone={tiny_path}")
     for words, said in (
         (("--set", "objective={class: banjo}"), "a guide needs a layer"),
+        (("--guide", f"{guide}:weight=x"), "a.png:weight=x: weight must be a number"),
+        (("--guide", f"{guide}:match=all"), "match: must be 'channels' or 'positions', not 'all'"),
         ((*backbone, "--set", "objective=hihg"), "has no layer 'hihg'"),
     ):
         code, out, err = cli("dream", photograph, "--guide", guide, *words, "-o", f"{folder}/out.png")
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert said in err
+    code, out, err = cli("dream", photograph, "-r", "guided", "-o", f"{folder}/out.png")
+    assert (code, out) == (2, "")
+    assert "objective[0]: guide is missing: use --guide IMAGE, or name an image in the recipe" in err
     wide = np.zeros((20, 100, 3), np.float32)
     (folder / "wide.png").write_bytes(codec.encode(wide))
     words = (*backbone, "--set", "objective=high", "--set", "size=80", "--guide", f"{guide}:mask={folder}/wide.png")
