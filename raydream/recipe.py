@@ -32,7 +32,7 @@ DEFAULT_WEIGHTS = {"inception_v3": "compact", "vgg16": "imagenet", "vgg19": "ima
 # A change of either of these changes the file of the weights.
 _WEIGHTS_FOLLOW = {"backbone", "weights"}
 # Attribute of a term -> its key in YAML, where they differ: `class` is a keyword of Python.
-_KEYS = {"class_name": "class"}
+KEYS = {"class_name": "class"}
 
 
 class _Parsing:
@@ -353,7 +353,7 @@ _ADDED = {
 def _written_term(term: Term) -> dict[str, Any]:
     """A term as in YAML; default values are left out."""
     values, plain = json.loads(json.dumps(asdict(term))), json.loads(json.dumps(asdict(type(term)())))
-    found = {_KEYS.get(k, k): v for k, v in values.items() if v != plain[k]}
+    found = {KEYS.get(k, k): v for k, v in values.items() if v != plain[k]}
     return found if isinstance(term, Mean) else {"kind": values["kind"], **found}
 
 
@@ -403,7 +403,7 @@ def _first_problem(error: ValidationError) -> str:
         return f"{_written(place)}.kind: must be one of {', '.join(KINDS)}, not {_short(problem['ctx']['tag'])}"
     if kind == "unexpected_keyword_argument":
         names = [f.name for f in fields(KINDS[str(place[-2])]) if not f.name.endswith("_digest")]
-        known = [_KEYS.get(name, name) for name in names]
+        known = [KEYS.get(name, name) for name in names]
         return f"{_written(place[:-1])}: unknown key {place[-1]!r}: {nearest(str(place[-1]), known)}"
     if kind == "missing":
         return f"{_written(place[:-1])}: {place[-1]} is missing"
@@ -417,7 +417,7 @@ def _first_problem(error: ValidationError) -> str:
 def _written(place: tuple[int | str, ...]) -> str:
     """A place in a recipe as text: `objective[1].weight`."""
     tag = 2 if place[:1] == ("objective",) else -1  # pydantic adds the kind of a term
-    keys = (p if isinstance(p, int) else _KEYS.get(p, p) for n, p in enumerate(place) if n != tag)
+    keys = (p if isinstance(p, int) else KEYS.get(p, p) for n, p in enumerate(place) if n != tag)
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in keys).removeprefix(".")
 
 

@@ -355,6 +355,7 @@ MISTAKES = [
     ({"objective": {"layer": "a", "channels": []}}, CHANNELS),
     ({"objective": {"layer": "a", "channels": [0, -1]}}, CHANNELS),
     ({"objective": {"kind": "guide", "guide": "b.jpg"}}, "objective[0]: layer is missing"),
+    (
         {"objective": {"layer": "a", "kind": "neuron", "mask": "left"}},
         "objective[0]: a neuron has a position: leave mask out",
     ),

@@ -38,15 +38,21 @@ def layers(
         Console().print(Text(f"{len(names)} classes: {', '.join(names)}"))
 
 
-def recipes() -> None:
+def recipes(
+    keys: Annotated[bool, typer.Option("--keys", help="Explain the keys of recipes and the terms instead.")] = False,
+) -> None:
     """List the recipes that come with raydream."""
     from importlib import resources
 
     from rich.console import Console
 
+    from raydream.cli import keys as explained
     from raydream.recipe import presets
 
     console = Console()
+    if keys:
+        explained.show(console)
+        return
     for name in presets():
         text = (resources.files("raydream") / "recipes" / f"{name}.yaml").read_text("utf-8")
         head = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]

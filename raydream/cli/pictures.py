@@ -19,7 +19,11 @@ _PAINTED = (683, 512)  # pixels; most presets use the same short side
 
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, such as steps=30. Can be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a value of the recipe, such as steps=30; `raydream recipes --keys` explains all. Can be repeated.",
+    ),
 ]
 Output = Annotated[str, typer.Option("--output", "-o", help="Output: a file (.png, .jpg, .webp) or a folder.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the file that -o names.")]
