@@ -233,6 +233,18 @@ def test_a_run_that_died_while_writing_writes_again(cli: Cli, here: Path, monkey
     assert Path("x.webp").exists()
 
 
+def test_two_runs_at_once_do_not_disturb_each_other(cli: Cli, here: Path) -> None:
+    words = ["zoom", "cat.jpg", *TINY, "--frames", "12", "--set", "steps=400", "-o", "x.webp"]
+    process = subprocess.Popen([sys.executable, "-m", "raydream", *words], stderr=subprocess.PIPE, env={**os.environ})
+    wait_for(lambda: Path("x.webp.frames/000000.png").exists())
+    line = wrong(cli(*words), commands.FAILED)
+    assert "another run works in x.webp.frames: wait for its end, or use another output" in line
+    process.kill()
+    process.communicate(timeout=60)
+    quiet(cli(*words))  # a killed run leaves no lock
+    assert Path("x.webp").exists()
+
+
 def test_other_settings_are_refused_in_one_line(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("zoom", "cat.jpg", *TINY, "--frames", "4", "-o", "x.gif")
     with monkeypatch.context() as context:
@@ -292,6 +304,7 @@ def test_missing_frames_are_made_again(cli: Cli, here: Path, monkeypatch: pytest
         ("video in.mp4 x.mov", "output x.mov must end in"),
         ("video in.mp4 x.gif --fps 10", "--fps is only for a folder of frames"),
         ("video in.mp4 x.gif --start 9", "--start 9 is after the last frame"),
+        ("video in.mp4 x.gif --start inf", "--start"),
     ],
 )
 def test_an_error_is_one_line(words: str, said: str, cli: Cli, here: Path) -> None:

@@ -164,6 +164,37 @@ def test_balanced_layers_count_alike(tiny64):
     assert step.objective[0] == pytest.approx(np.sign(values[0]).sum(), rel=0.05)
 
 
+def test_balance_leaves_comparisons_with_the_photograph_alone(tiny64):
+    """Their value on the photograph is 0, which would make their weight 0 or infinite."""
+    terms = (Mean(layer="high"), Content(layer="high", weight=7.0), Difference(layer="mix", weight=5.0))
+    recipe = Recipe(objective=Objective(terms), balance="source", octaves=1, steps=1)
+    ascent = engine.Ascent.start(engine.tensor_of(IMAGES), engine.tensor_of(SOURCE), recipe, tiny64, PICTURES)
+    weights = np.asarray(ascent._context.weights)[0]
+    assert weights[0] == pytest.approx(1.0 / abs(np.asarray(tiny64.activations(SOURCE)[2]).mean()), rel=1e-6)
+    np.testing.assert_array_equal(weights[1:], [7.0, 5.0])
+
+
+@pytest.mark.parametrize("position", [(0.0, 0.0), (1.0, 1.0), (0.01, 0.99), (0.5, 0.5)])
+def test_a_neuron_at_the_border_is_the_nearest_position(position, tiny64):
+    """The network does not pad its first layer, so that the outermost pixels have no position of their own."""
+    plane = np.asarray(tiny64.activations(SOURCE)[1])[0].mean(axis=-1)
+    recipe = Recipe(objective=[{"kind": "neuron", "layer": "mix", "position": position}])
+    row, column = (round(p * n) for p, n in zip(position[::-1], SOURCE.shape[1:3], strict=True))
+    fields = [axis.fields()[1] for axis in tiny64.axes]
+    places = [(f.first + f.last) // 2 + f.stride * np.arange(n) for f, n in zip(fields, plane.shape, strict=True)]
+    nearest = [np.abs(p - at) for p, at in zip(places, (row, column), strict=True)]
+    found = engine.measure(SOURCE, recipe, tiny64)[0]
+    close = [np.flatnonzero(n <= n.min() + 1) for n in nearest]  # of two at the same distance, either
+    assert np.abs(plane[np.ix_(*close)] - found).min() < 1e-9
+
+
+def test_a_style_of_a_layer_that_shows_nothing_is_no_nan():
+    import tensorflow as tf
+
+    nothing = tf.zeros([1, 4, 4])
+    assert Style(layer="a", style="s").value(nothing + 1.0, 1.0, (nothing[0],)).numpy() == 0.0
+
+
 def test_the_algebra_of_objectives():
     a, b = mean("a"), l2("b")
     assert sum([a, b, a]) == a + b + a
