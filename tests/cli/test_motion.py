@@ -20,6 +20,7 @@ from raydream import motion, movies
 from raydream.cli import commands
 from raydream.core import engine
 from raydream.core import motion as moves
+from raydream.core.networks import backbones
 from raydream.data import codec, frames
 from raydream.recipe import Recipe
 from tests.cli.conftest import Cli, listed, wrong
@@ -126,6 +127,23 @@ def test_a_folder_of_frames_gives_a_folder_of_dreams(cli: Cli, here: Path, recip
         image = codec.from_uint8(frame)
         alone = engine.dream(image[None], recipe, backbone, [recipe.seed_of("in")])
         np.testing.assert_array_equal(codec.to_uint8(dream), codec.to_uint8(alone[0]))
+
+
+def test_a_zoom_does_not_depend_on_the_frame_rate(cli: Cli, here: Path) -> None:
+    for fps in ("10", "60"):
+        quiet(cli("zoom", "cat.jpg", "-o", f"at-{fps}", *TINY, "--frames", "3", "--zoom", "1.2", "--fps", fps))
+    assert bytes_in("at-10") == bytes_in("at-60")
+
+
+def test_the_network_of_a_video_is_loaded_once(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    load = backbones.load_backbone
+    monkeypatch.setattr(backbones, "load_backbone", lambda *given, **more: loaded.append(given) or load(*given, **more))
+    raydream.assets._loaded.cache_clear()
+    make_video("in.mp4", panned(4))
+    quiet(cli("video", "in.mp4", "out", *TINY))
+    assert len(pictures("out")) == 4
+    assert len(loaded) == 1
 
 
 # ---- coherence
