@@ -137,7 +137,7 @@ def test_a_dream_is_made_again_with_another_mask(cli: Cli, tiny_path: str, folde
     assert cli("dream", f"{folder}/photographs/x.png", *masked, *words, "-o", dream)[0] == 0
     replay = ("replay", dream, "--source", str(folder / "photographs"))
     (folder / "other.png").write_bytes(codec.encode(np.ones((80, 100, 3), np.float32)))
-    for mask in (f"{folder}/other.png", "left", "null"):
+    for mask in (f"{folder}/other.png", (folder / "other.png").as_uri(), "left", "null"):
         code, out, err = cli(*replay, "--set", f"mask={mask}")
         assert (code, err.count("differs")) == (1, 0), err
         assert out.startswith("differs by")

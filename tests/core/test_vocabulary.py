@@ -6,6 +6,7 @@ import pytest
 from raydream.core import context as contexts
 from raydream.core import engine, gradients, octave
 from raydream.core.context import Pictures
+from raydream.core.networks.backbones import backbone_of
 from raydream.core.objectives import (
     KINDS,
     Content,
@@ -174,18 +175,21 @@ def test_balance_leaves_comparisons_with_the_photograph_alone(tiny64):
     np.testing.assert_array_equal(weights[1:], [7.0, 5.0])
 
 
-@pytest.mark.parametrize("position", [(0.0, 0.0), (1.0, 1.0), (0.01, 0.99), (0.5, 0.5)])
-def test_a_neuron_at_the_border_is_the_nearest_position(position, tiny64):
-    """The network does not pad its first layer, so that the outermost pixels have no position of their own."""
-    plane = np.asarray(tiny64.activations(SOURCE)[1])[0].mean(axis=-1)
-    recipe = Recipe(objective=[{"kind": "neuron", "layer": "mix", "position": position}])
-    row, column = (round(p * n) for p, n in zip(position[::-1], SOURCE.shape[1:3], strict=True))
-    fields = [axis.fields()[1] for axis in tiny64.axes]
-    places = [(f.first + f.last) // 2 + f.stride * np.arange(n) for f, n in zip(fields, plane.shape, strict=True)]
-    nearest = [np.abs(p - at) for p, at in zip(places, (row, column), strict=True)]
-    found = engine.measure(SOURCE, recipe, tiny64)[0]
-    close = [np.flatnonzero(n <= n.min() + 1) for n in nearest]  # of two at the same distance, either
-    assert np.abs(plane[np.ix_(*close)] - found).min() < 1e-9
+@pytest.mark.parametrize(
+    ("position", "place"), [((0.0, 0.0), (0, 0)), ((1.0, 1.0), (4, 5)), ((0.01, 0.99), (4, 0)), ((0.5, 0.5), (2, 2))]
+)
+def test_a_neuron_at_the_border_is_the_nearest_position(position, place):
+    """A network that pads nothing has no positions near the border, so that the neuron would show nothing."""
+    import keras
+
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(4, 25, strides=8, name="deep")(image))
+    backbone = backbone_of(model, ["deep"], "deep", dtype="float64")
+    images = IMAGES[:, :60, :65]  # positions at the pixels 12, 20, ...
+    plane = np.asarray(backbone.activations(images)[0])[0].mean(axis=-1)
+    assert plane.shape == (5, 6)
+    recipe = Recipe(objective=[{"kind": "neuron", "layer": "deep", "position": position}])
+    assert engine.measure(images, recipe, backbone)[0] == pytest.approx(plane[place], rel=1e-9)
 
 
 def test_a_style_of_a_layer_that_shows_nothing_is_no_nan():
