@@ -25,7 +25,8 @@ def show(console: Console) -> None:
         table.add_row(key, Text(meaning), Text(default))
     console.print(table)
     table = Table("kind", "key", "meaning", "default", title="Terms of the objective")
-    for kind, term in {"(all)": Term, **KINDS}.items():
+    kinds: dict[str, type] = {"(all)": Term, **KINDS}
+    for kind, term in kinds.items():
         table.add_section()
         summary = "Keys of all kinds." if term is Term else str(inspect.getdoc(term)).partition("\n\n")[0]
         table.add_row(kind, "", Text(summary.replace("\n", " ")))

@@ -18,12 +18,14 @@ def layers(
     ] = None,
 ) -> None:
     """List the layers, and the classes of a classifier, that an objective can name."""
+    from importlib import resources
+
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from raydream import assets, runtime
-    from raydream.core.networks import backbones, classes
+    from raydream.core.networks import backbones, classes, loading
 
     if weights and backbone.endswith((".keras", ".npz")):
         raise UsageError(f"--weights: {backbone} contains its own weights: leave the option out")
@@ -34,6 +36,10 @@ def layers(
     for name, channels, field in backbones.describe(file, fetched):
         table.add_row(Text(name), str(channels), f"{field.stride} px", f"{field.width} px")
     Console().print(table)
+    named = backbone in loading.ARCHITECTURES and weights in (None, "compact")
+    page = resources.files("raydream") / "weights" / f"{backbone}.html"
+    see = f"see {page}" if named and page.is_file() else f"use raydream visualize {backbone} LAYER"
+    Console().print(Text(f"For what the channels respond to, {see}"), soft_wrap=True)
     if names := classes.classes_of(file):
         Console().print(Text(f"{len(names)} classes: {', '.join(names)}"))
 

@@ -91,8 +91,8 @@ def visualize(
                 found[layer].append(channel)
                 progress.advance(1)
             out.write(f"{layer}/grid.png", codec.encode(visualizing.grid(found[layer])))
-    atlas.write(out, found, backbone, {"steps": str(recipes[0].steps)})
-    print(out.place(atlas.NAME))
+    out.write("index.html", atlas.page(found, backbone, {"steps": str(recipes[0].steps)}))
+    print(out.place("index.html"))
     return commands.OK
 
 

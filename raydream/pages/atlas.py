@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from raydream.data.storage import Folder
 from raydream.pages import parts
 
-NAME = "index.html"
 _KEYS = "← → channels &ensp; ↑ ↓ layers &ensp; Esc back"
 
 
@@ -30,16 +28,18 @@ class Channel:
     activation: float
 
 
-def write(out: Folder, layers: Mapping[str, Sequence[Channel]], title: str, facts: Mapping[str, str]) -> None:
-    """Writes the page to the file `NAME`.
+def page(
+    layers: Mapping[str, Sequence[Channel]], title: str, facts: Mapping[str, str], side: int | None = None
+) -> bytes:
+    """The page as HTML.
 
     Args:
-        out: the folder.
         layers: layer -> its channels, in the order of the page.
         title: title of the page.
         facts: facts for the header.
+        side: maximum side of the pictures in pixels; None for the number of pictures to decide.
     """
-    side = parts.side_for(sum(map(len, layers.values())))
+    side = side or parts.side_for(sum(map(len, layers.values())))
     content = {
         "head": parts.head(title),
         "title": parts.text(title),
@@ -48,7 +48,7 @@ def write(out: Folder, layers: Mapping[str, Sequence[Channel]], title: str, fact
         "lightbox": parts.filled("lightbox.html", {"keys": _KEYS}),
         "script": parts.filled("zoom.js", {}),
     }
-    out.write(NAME, parts.filled("atlas.html", content).encode())
+    return parts.filled("atlas.html", content).encode()
 
 
 def _section(layer: str, channels: Sequence[Channel], side: int) -> str:
