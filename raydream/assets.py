@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import fsspec
 
 from raydream import runtime
+from raydream.core import masks
 from raydream.core.networks import classes
 from raydream.core.objectives import Guide
 from raydream.data import codec, storage
@@ -61,6 +62,7 @@ def resolve(recipe: Recipe) -> Recipe:
 
     channels = _channels(files, str(recipe.weights_digest))
     backbones.check_objective(recipe.objective, channels, files.backbone, files.weights)
+    _check_pictures(recipe)
     return recipe
 
 
@@ -82,6 +84,7 @@ def load_for(recipe: Recipe, dtype: str | None = None) -> Backbone:
 def load(recipe: Recipe, dtype: str | None = None) -> tuple[Recipe, Backbone]:
     """`resolve` and `load_for` together: the resolved recipe and its backbone. The network is built only once."""
     recipe, files = _located(recipe)
+    _check_pictures(recipe)
     runtime.import_tensorflow()
     from raydream.core.networks import backbones
 
@@ -191,6 +194,14 @@ def _check_named(recipe: Recipe) -> None:
         if term.open:
             kind, way = ("guide", "--guide IMAGE") if isinstance(term, Guide) else ("style", "`raydream style`")
             raise UsageError(f"objective[{number}]: {kind} is missing: use {way}, or name an image in the recipe")
+
+
+def _check_pictures(recipe: Recipe) -> None:
+    """Raises a `UsageError` if an image of a resolved recipe cannot be read, or a mask is black."""
+    images = pictures(recipe).images
+    for mask in [recipe.mask, *(term.mask for term in recipe.objective.terms)]:
+        if mask is not None:
+            masks.check_white(mask, images)
 
 
 def pictures(recipe: Recipe) -> Pictures:

@@ -25,7 +25,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Pixels = Annotated[int, Field(ge=1, le=100_000)]
-Gain = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Gain = Annotated[float, Field(ge=0, le=1000)]
 
 # The weights of a named backbone if the recipe has no `weights`.
 DEFAULT_WEIGHTS = {"inception_v3": "compact", "vgg16": "imagenet", "vgg19": "imagenet"}
@@ -154,6 +154,8 @@ class Recipe:
         for number, term in enumerate(self.objective.terms):
             if term.problem:
                 raise ValueError(f"objective[{number}]: {term.problem}")
+            if term.mask == "":
+                raise ValueError(f"objective[{number}]: mask is empty: {_MASK}")
             name = getattr(term, "class_name", None) or term.layer or "pixels"
             if not math.isfinite(term.weight):
                 raise ValueError(f"objective: the weight of {name!r} must be a finite number, not {term.weight}")
@@ -162,6 +164,10 @@ class Recipe:
                 raise ValueError(f"objective: the channels of {name!r} must be one or more numbers of at least 0")
         if not self.objective.features:
             raise ValueError("objective: needs at least one term with a layer or class")
+        if self.mask == "":
+            raise ValueError(f"mask is empty: {_MASK}")
+        if self.bands and not any(self.bands):
+            raise ValueError("bands: at least one gain must be more than 0")
         on_pixels = self.canvas == "pixels" and self.optimizer == "ascent"
         if not on_pixels and (self.mask is not None or self.keep != "none"):
             raise ValueError("mask and keep need canvas: pixels and optimizer: ascent")
@@ -205,6 +211,8 @@ class Recipe:
             values = {k: v for k, v in values.items() if k != "weights_digest"}
         if "backbone" in changes:  # another network has other weights
             values = {k: v for k, v in values.items() if k != "weights"}
+        if "mask" in changes:
+            values = {k: v for k, v in values.items() if k != "mask_digest"}
         values = {**values, **changes}
         known = [f.name for f in fields(cls)]
         for key, value in values.items():
@@ -218,9 +226,14 @@ class Recipe:
             raise UsageError(f"{where}: {_first_problem(error)}") from error
 
     def changed(self, **changes: Any) -> Recipe:
-        """A copy with some values changed; a new backbone gets its default weights unless `weights` is given."""
+        """A copy with some values changed; a new backbone gets its default weights unless `weights` is given.
+
+        A new mask has no digest unless `mask_digest` is given.
+        """
         if "backbone" in changes:
             changes = {"weights": None, **changes}
+        if "mask" in changes:
+            changes = {"mask_digest": None, **changes}
         return replace(self, **changes)
 
     def resolved(self, weights_digest: str) -> Recipe:
@@ -291,7 +304,7 @@ class Recipe:
             values |= {"backbone": self.backbone.rsplit("/", 1)[-1], "weights": None}
         for part in (*values["objective"], values):
             for key in PICTURES:
-                if part.get(f"{key}_digest") and part[key] not in HALVES:
+                if part.get(f"{key}_digest") and part.get(key) not in HALVES:
                     part[key] = None
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -350,6 +363,7 @@ def presets() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
+_MASK = f"name one of {', '.join(HALVES)}, or the path or URL of an image"
 _TERM = "a layer's name or a term such as {layer: mixed4, weight: 2}"
 # Valid values, for keys with several types; pydantic's messages for each type do not help.
 _EITHER = {
@@ -371,6 +385,7 @@ _RIGHT = {
     "greater_than": "more than %(gt)s",
     "less_than_equal": "at most %(le)s",
     "less_than": "less than %(lt)s",
+    "too_long": "a list of at most %(max_length)s",
 }
 
 

@@ -367,7 +367,15 @@ MISTAKES = [
     ({"objective": {"layer": "a", "kind": "picked", "which": "best"}},
      "objective[0].which: must be 'strongest', 'middle' or 'weakest', not 'best'"),
     ({"objective": {"kind": "smoothness"}}, "objective: needs at least one term with a layer or class"),
+    ({"objective": {"layer": "a", "kind": "direction", "channels": [1], "values": [float("inf")]}},
+     "objective[0]: values must be finite numbers, not [inf]"),
+    ({"objective": {"layer": "a", "mask": ""}},
+     "objective[0]: mask is empty: name one of left, right, top, bottom, or the path or URL of an image"),
+    ({"mask": ""}, "mask is empty: name one of left, right, top, bottom, or the path or URL of an image"),
     ({"bands": [1, -1]}, "bands[1]: must be at least 0, not -1"),
+    ({"bands": [0, 0]}, "bands: at least one gain must be more than 0"),
+    ({"bands": [1, 1e39]}, "bands[1]: must be at most 1000, not 1e+39"),
+    ({"bands": [1] * 11}, "bands: must be a list of at most 10, not [1, 1, 1, 1, 1, 1, ...]"),
     ({"rotate": 181}, "rotate: must be at most 180, not 181"),
     ({"keep": "hue"}, "keep: must be 'none', 'color' or 'brightness', not 'hue'"),
     ({"optimizer": "adam", "mask": "left"}, "mask and keep need canvas: pixels and optimizer: ascent"),
@@ -522,3 +530,14 @@ def test_the_names_of_pictures_matter_only_until_they_are_known() -> None:
     assert known[0].digest == known[1].digest
     other = here.with_pictures({n: (n, "cd" * 32) for n in here.pictures})
     assert other.digest != known[0].digest
+
+
+def test_another_mask_has_another_digest() -> None:
+    """A recipe from a dream contains the digest of its own mask."""
+    known = Recipe(mask="a.png", mask_digest="ab" * 32)
+    assert Recipe.parse(known.as_dict(), {"steps": 3}).mask_digest == "ab" * 32
+    for mask in ("b.png", None):
+        for other in (Recipe.parse(known.as_dict(), {"mask": mask}), known.changed(mask=mask)):
+            assert other.mask_digest is None
+            assert other.digest == Recipe(mask=mask).digest
+    assert Recipe(mask_digest="ab" * 32).digest  # has no mask, as a file edited by hand may have

@@ -165,9 +165,7 @@ def replay(
     photograph = photograph or imagining.noise(id, seed, imagining.size_of(resolved))
     photograph = replace(photograph, digest=inside["source_sha256"])
     dream = api.dreamed(photograph, resolved, backbone, seed=seed)
-    # The network may come from a copy; the metadata keep its original name.
-    named = Recipe.parse(inside["recipe"], changes)
-    dream = replace(dream, recipe=resolved.changed(backbone=named.backbone, weights=named.weights))
+    dream = replace(dream, recipe=provenance.renamed(resolved, Recipe.parse(inside["recipe"], changes)))
     if output:
         dream.save(output)
     return _compared(data, before.image, dream)

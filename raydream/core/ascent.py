@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from raydream.core import context as contexts
 from raydream.core import gradients, masks, pyramid, transforms
 from raydream.core.canvas import Canvas, Fourier, Pixels
 from raydream.core.context import Context, Pictures
 from raydream.core.networks.backbones import Backbone
+from raydream.core.octave import context_of
 from raydream.core.update import Adam, Conditioning, conditioned, update
 from raydream.recipe import Recipe
 from raydream.types import Size, Tensor
@@ -42,7 +42,7 @@ class Ascent(ABC):
             recipe, backbone, pictures: see `engine.dream_steps`.
         """
         size = (images.shape[1], images.shape[2])
-        context = contexts.of_octave(source, size, recipe.objective, backbone, pictures)
+        context = context_of(source, size, recipe, backbone, pictures)
         if recipe.balance == "source":
             context = _balanced(context, pyramid.resize(source, size), recipe, backbone)
         if recipe.canvas == "fourier" or recipe.optimizer == "adam":
@@ -87,8 +87,8 @@ def _balanced(context: Context, source: Tensor, recipe: Recipe, backbone: Backbo
     """The context with each weight divided by the size of its term's value on the photographs."""
     import tensorflow as tf
 
-    values = gradients.values_of(np.asarray(source), recipe, backbone, context)
-    return replace(context, weights=tf.math.divide_no_nan(context.weights, tf.abs(values)))
+    sizes = tf.abs(gradients.values_of(np.asarray(source), recipe, backbone, context))
+    return replace(context, weights=context.weights / tf.where(sizes > 0.0, sizes, tf.ones_like(sizes)))
 
 
 def _protected(source: Tensor, size: Size, recipe: Recipe, pictures: Pictures) -> tuple[Tensor, Tensor]:
@@ -138,8 +138,9 @@ class _OnCanvas(Ascent):
         wanted = conditioned(self._conditioning, self._backbone.dtype)(gradient, progress)
         slope = self._canvas.pull(self._coefficients, wanted)
         if self._adam:
-            self._coefficients = self._adam(self._coefficients, slope)
+            moved = self._adam(self._coefficients, slope)
         else:
-            self._coefficients = self._coefficients + self._recipe.step_size * slope
+            moved = self._coefficients + self._recipe.step_size * slope
+        self._coefficients = self._canvas.limited(moved)
         self._images = self._canvas.images(self._coefficients)
         return self._images, objective

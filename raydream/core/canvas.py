@@ -35,6 +35,9 @@ class Canvas(Protocol):
     def pull(self, coefficients: Tensor, gradient: Tensor) -> Tensor:
         """The gradient with respect to the coefficients, from that with respect to the images."""
 
+    def limited(self, coefficients: Tensor) -> Tensor:
+        """The coefficients inside the range of those of images."""
+
 
 class Pixels:
     """The pixels themselves."""
@@ -44,14 +47,18 @@ class Pixels:
         return images
 
     def images(self, coefficients: Tensor) -> Tensor:
-        """The coefficients, clipped to [-1, 1]."""
-        import tensorflow as tf
-
-        return tf.clip_by_value(coefficients, -1.0, 1.0)
+        """The coefficients."""
+        return coefficients
 
     def pull(self, coefficients: Tensor, gradient: Tensor) -> Tensor:
         """The gradient."""
         return gradient
+
+    def limited(self, coefficients: Tensor) -> Tensor:
+        """Clipped to [-1, 1], so that no pixel goes far beyond the range and comes back late."""
+        import tensorflow as tf
+
+        return tf.clip_by_value(coefficients, -1.0, 1.0)
 
 
 class Fourier:
@@ -76,6 +83,10 @@ class Fourier:
     def pull(self, coefficients: Tensor, gradient: Tensor) -> Tensor:
         """See `Canvas.pull`."""
         return self._functions[1](coefficients, gradient, self._scale, self._width)
+
+    def limited(self, coefficients: Tensor) -> Tensor:
+        """All coefficients are those of an image."""
+        return coefficients
 
 
 def noise(size: Size, count: int, seed: int, contrast: float = 1.0) -> Images:

@@ -215,7 +215,7 @@ def _of_rolled(
 ) -> tuple[Tensor, Tensor]:
     """Like `gradient_of`, but the gradient is not rolled back, and without penalties."""
     functions = traced(backbone, recipe.objective, context)
-    parts, totals = _plan(images.shape[1], images.shape[2], recipe, backbone, context)
+    parts, totals = _plan(images, recipe.objective, recipe, backbone, context)
     rolled = _rolled(context, shifts)
     if len(parts) == 1:
         (view,) = _views(tiles.roll(images, shifts), parts, rolled)
@@ -258,12 +258,12 @@ class _Tiles(NamedTuple):
 
 
 def _plan(
-    height: int, width: int, recipe: Recipe, backbone: Backbone, context: Context
+    images: Tensor, objective: Objective, recipe: Recipe, backbone: Backbone, context: Context
 ) -> tuple[list[Tile], NDArray[np.float64]]:
     """The tiles of an octave, and the number of positions of each term in all of them."""
-    parts, counts = tiles.plan(height, width, recipe.tile, recipe.tiling, backbone)
+    parts, counts = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
     positions = dict(zip(backbone.layers, counts, strict=True))
-    return parts, np.asarray(contexts.totals(recipe.objective, context, positions), backbone.dtype)
+    return parts, np.asarray(contexts.totals(objective, context, positions), backbone.dtype)
 
 
 def _rolled(context: Context, shifts: Sequence[tuple[int, int]]) -> tuple[Tensor | None, Tensor | None]:
@@ -300,7 +300,7 @@ def value_of(images: Images, recipe: Recipe, backbone: Backbone, context: Contex
     images = images.astype(backbone.dtype, copy=False)
     context = context or contexts.plain(recipe.objective, backbone.dtype)
     functions = traced(backbone, recipe.objective, context)
-    statistics, totals = statistics_of(images, recipe, backbone, context)
+    statistics, totals = statistics_of(images, recipe.objective, recipe, backbone, context)
     value = functions.value(statistics, totals, context.weights, context.constants)
     if recipe.objective.penalties:
         empty = _or_empty(images, context.source, context.masks)
@@ -309,24 +309,30 @@ def value_of(images: Images, recipe: Recipe, backbone: Backbone, context: Contex
 
 
 def values_of(images: Images, recipe: Recipe, backbone: Backbone, context: Context) -> Tensor:
-    """The value of each term without its weight, for each image: (batch, terms); 1 for terms on pixels."""
+    """The value of each term without its weight, for each image: (batch, terms).
+
+    It is 1 for terms on pixels and for terms that compare with the photograph, whose value there says nothing.
+    """
     import tensorflow as tf
 
-    statistics, totals = statistics_of(images, recipe, backbone, context)
+    statistics, totals = statistics_of(images, recipe.objective, recipe, backbone, context)
     value, count = traced(backbone, recipe.objective, context).value, len(recipe.objective.terms)
     found = []
     for number, term in enumerate(recipe.objective.terms):
         only = tf.one_hot([number], count, dtype=backbone.dtype)
         one = tf.ones(len(images), backbone.dtype)
-        found.append(one if term.on_pixels else value(statistics, totals, only, context.constants))
+        found.append(one if term.on_pixels or term.needs_source else value(statistics, totals, only, context.constants))
     return tf.stack(found, axis=1)
 
 
 def statistics_of(
-    images: Images, recipe: Recipe, backbone: Backbone, context: Context
+    images: Tensor, objective: Objective, recipe: Recipe, backbone: Backbone, context: Context
 ) -> tuple[list[Tensor], NDArray[np.float64]]:
-    """The statistics of each term over all tiles of images (batch, height, width, 3), and the totals."""
-    functions = traced(backbone, recipe.objective, context)
-    parts, totals = _plan(images.shape[1], images.shape[2], recipe, backbone, context)
-    views = _views(images, parts, _rolled(context, [(0, 0)] * len(images)))
+    """The statistics of each term over all tiles of images (batch, height, width, 3), and the totals.
+
+    The objective can be another one than the recipe's, whose tiles are used, on the same layers.
+    """
+    functions = traced(backbone, objective, context)
+    parts, totals = _plan(images, objective, recipe, backbone, context)
+    views = _views(images, parts, _rolled(context, [(0, 0)] * images.shape[0]))
     return _sums(functions.statistics(view, context.constants) for view in views), totals

@@ -46,7 +46,12 @@ def check(name: str, size: Size, images: Mapping[str, Image]) -> None:
             f"mask {name} has {width}x{height} pixels, a different shape from the picture's {size[1]}x{size[0]}: "
             "use a mask with the same sides, or the same ratio of its sides"
         )
-    if not _brightness(images[name]).max() > 1 / 255:
+    check_white(name, images)
+
+
+def check_white(name: str, images: Mapping[str, Image]) -> None:
+    """Raises a `UsageError` if a mask is black."""
+    if name not in HALVES and not _brightness(images[name]).max() > 1 / 255:
         raise UsageError(f"mask {name} is black: white is where it counts")
 
 
@@ -66,11 +71,10 @@ def half(name: str, size: Size) -> FeatureMap:
     return np.broadcast_to(ramp if name in ("left", "right") else ramp[:, None], size).copy()
 
 
-def square(size: Size, position: tuple[float, float], sides: Size) -> FeatureMap:
-    """1 in a rectangle of `sides` around a position (across, down) in [0, 1], 0 elsewhere: (height, width)."""
+def square(size: Size, middle: Size, sides: Size) -> FeatureMap:
+    """1 in a rectangle of `sides` around a pixel (row, column), 0 elsewhere: (height, width)."""
     found = np.zeros(size)
-    at = (position[1], position[0])
-    starts = [min(max(0, round(p * n) - s // 2), max(0, n - s)) for p, n, s in zip(at, size, sides, strict=True)]
+    starts = [min(max(0, p - s // 2), max(0, n - s)) for p, n, s in zip(middle, size, sides, strict=True)]
     found[starts[0] : starts[0] + sides[0], starts[1] : starts[1] + sides[1]] = 1.0
     return found
 

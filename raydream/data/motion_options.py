@@ -120,7 +120,7 @@ class Video:
         float, typer.Option(min=0, max=1, help="Share of the last frame's change that the next frame starts with.")
     ] = 0.9
     share: Annotated[float, _SHARE] = 0.1
-    start: Annotated[float, typer.Option(min=0, help="Start after so many seconds.")] = 0.0
+    start: Annotated[float, typer.Option(min=0, max=1_000_000, help="Start after so many seconds.")] = 0.0
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N frames.")] = None
     fps: Annotated[str | None, typer.Option(help=f"{_FPS} Only for a folder. Default: 25.")] = None
     silent: Annotated[bool, typer.Option("--silent", help="Leave the sound out.")] = False

@@ -101,6 +101,48 @@ def test_guides_and_the_terms_of_a_recipe() -> None:
     assert waiting.with_images("guide", []) is waiting
 
 
+def test_a_black_mask_is_refused_before_any_work(tiny_path: str, folder: Path) -> None:
+    (folder / "mask.png").write_bytes(codec.encode(-np.ones((80, 100, 3), np.float32)))
+    masked = Recipe(backbone=tiny_path, objective=[{"layer": "high", "mask": f"{folder}/mask.png"}])
+    for use in (assets.resolve, assets.load):
+        with pytest.raises(UsageError, match=r"mask .*mask.png is black: white is where it counts"):
+            use(masked)
+
+
+def test_a_dreamer_takes_no_guides(tiny_path: str, folder: Path) -> None:
+    asked = Job(
+        input=f"{folder}/photographs", output=f"{folder}/out", recipe=recipe(tiny_path, "a.png"), dreamer="any.keras"
+    )
+    with pytest.raises(UsageError, match="a dreamer knows no guides, styles and masks"):
+        prepare(asked)
+
+
+def test_a_dream_made_again_names_its_pictures_as_before(cli: Cli, tiny_path: str, folder: Path) -> None:
+    """A guide by URL is read from its copy, whose name tells nobody anything."""
+    dream, again = str(folder / "dream.png"), str(folder / "again.png")
+    words = ("--set", f"backbone={tiny_path}", "--set", "objective=high", "--set", "steps=2", "--set", "octaves=1")
+    guides = ("--guide", (folder / "a.png").as_uri(), "--guide", f"{folder}/./b.png", "--guide", f"{folder}/b.png")
+    code, _, err = cli("dream", f"{folder}/photographs/x.png", *guides, *words, "-o", dream)
+    assert code == 0, err
+    code, out, err = cli("replay", dream, "--source", str(folder / "photographs"), "-o", again)
+    assert (code, out) == (0, "identical\n"), err
+    before, after = (codec.read_metadata(Path(path).read_bytes()) for path in (dream, again))
+    assert before == after
+
+
+def test_a_dream_is_made_again_with_another_mask(cli: Cli, tiny_path: str, folder: Path) -> None:
+    dream = str(folder / "dream.png")
+    words = ("--set", f"backbone={tiny_path}", "--set", "objective=high", "--set", "steps=2", "--set", "octaves=1")
+    masked = ("--set", f"mask={folder}/mask.png")
+    assert cli("dream", f"{folder}/photographs/x.png", *masked, *words, "-o", dream)[0] == 0
+    replay = ("replay", dream, "--source", str(folder / "photographs"))
+    (folder / "other.png").write_bytes(codec.encode(np.ones((80, 100, 3), np.float32)))
+    for mask in (f"{folder}/other.png", (folder / "other.png").as_uri(), "left", "null"):
+        code, out, err = cli(*replay, "--set", f"mask={mask}")
+        assert (code, err.count("differs")) == (1, 0), err
+        assert out.startswith("differs by")
+
+
 def test_mistakes_are_one_line(cli: Cli, tiny_path: str, folder: Path) -> None:
     photograph, guide = f"{folder}/photographs/x.png", f"{folder}/a.png"
     backbone = ("--set", f"backbone={tiny_path}")

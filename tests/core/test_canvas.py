@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from raydream.core import canvas, engine, transforms
+from raydream.core.context import NO_PICTURES
 from raydream.core.update import Adam
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
@@ -90,6 +91,17 @@ def test_the_objective_rises_with_each_way_of_changing_the_image(changes, tiny_b
     before, after = (engine.measure(each, recipe, tiny_backbone)[0] for each in (images, dream))
     assert after > before + 0.02
     np.testing.assert_array_equal(dream, engine.dream(images, recipe, tiny_backbone, [1]))
+
+
+def test_pixels_at_the_end_of_the_range_come_back_at_once(tiny_backbone):
+    """Adam's values stay inside the range: what goes beyond it would have to come all the way back."""
+    white = np.ones((1, 40, 40, 3), np.float32)
+    recipe = Recipe(objective="high", octaves=1, steps=3, optimizer="adam", step_size=0.5)
+    ascent = engine.Ascent.start(engine.tensor_of(white), engine.tensor_of(white), recipe, tiny_backbone, NO_PICTURES)
+    for step in range(3):
+        images, _ = ascent.step([np.random.default_rng(step)], 1.0)
+        np.testing.assert_array_equal(ascent._coefficients, images)
+    assert np.abs(images).max() == 1.0
 
 
 def test_masks_need_pixels():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -129,11 +130,13 @@ class Direction(Term):
         """See `Term.problem`."""
         if not self.channels or len(self.channels) != len(self.values) or not any(self.values):
             return "a direction needs channels, and a value for each of them that is not always 0"
+        if not all(map(math.isfinite, self.values)):
+            return f"values must be finite numbers, not {list(self.values)}"
         if not 0.0 <= self.power <= 16.0:
             return f"power must be from 0 to 16, not {self.power}"
         return super().problem
 
-    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
+    def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
         """v: (channels,)."""
         vector = np.zeros(channels)
         vector[list(self.channels)] = self.values
@@ -165,7 +168,7 @@ class Picked(Term):
     which: Which = "strongest"
     count: int = 8
 
-    needs_means: ClassVar[bool] = True
+    of_source: ClassVar[bool] = True
 
     @property
     def problem(self) -> str:
@@ -174,9 +177,14 @@ class Picked(Term):
 
     arguments: ClassVar[tuple[str, ...]] = ("weight", "which", "count")
 
-    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
+    @property
+    def measured(self) -> Term:
+        """The channel means."""
+        return _Channels(layer=self.layer)
+
+    def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
         """The share of each channel for each photograph: (batch, channels)."""
-        assert means is not None
+        (means,) = known
         count = min(self.count, channels)
         start = {"strongest": channels - count, "middle": (channels - count) // 2, "weakest": 0}[self.which]
         shares = np.zeros(means.shape)
@@ -190,6 +198,21 @@ class Picked(Term):
 
         (shares,) = reading.constants
         return summed(tf.reduce_sum(reading.activations * shares[:, None, None], axis=-1), reading)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Channels(Term):
+    """The mean of each channel. It is only measured, since its value is not one number."""
+
+    def statistics_shape(self, channels: int) -> tuple[int, ...]:
+        """See `Term.statistics_shape`."""
+        return (channels,)
+
+    def statistics(self, reading: Reading) -> Tensor:
+        """See `Term.statistics`."""
+        import tensorflow as tf
+
+        return tf.reduce_sum(reading.activations, axis=(1, 2))
 
 
 def _chosen(activations: Tensor, channels: tuple[int, ...] | None) -> Tensor:

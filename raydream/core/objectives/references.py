@@ -38,9 +38,9 @@ class Guide(Term):
         """The guide."""
         return (self.guide,)
 
-    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
+    def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
         """The weights of the channels, (channels,), or the guide's activations, (positions, channels)."""
-        (guide,) = maps
+        (guide,) = known
         if self.match == "channels":
             weights = guide.mean(axis=(0, 1))
             return (weights / max(np.abs(weights).sum(), 1e-12),)
@@ -156,11 +156,14 @@ class Style(Term):
         """The image with the style."""
         return (self.style,)
 
-    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
+    @property
+    def measured(self) -> Term:
+        """Its own statistics."""
+        return Style(layer=self.layer)
+
+    def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
         """The Gram matrix: (channels, channels)."""
-        (style,) = maps
-        rows = style.reshape(-1, channels)
-        return (rows.T @ rows / len(rows),)
+        return tuple(known)
 
     def statistics_shape(self, channels: int) -> tuple[int, ...]:
         """See `Term.statistics_shape`."""
@@ -181,4 +184,5 @@ class Style(Term):
 
         (wanted,) = constants
         change = statistics / tf.cast(positions, statistics.dtype) - wanted
-        return -1.0 * tf.reduce_sum(tf.square(change), axis=(1, 2)) / tf.reduce_sum(tf.square(wanted))
+        apart = tf.reduce_sum(tf.square(change), axis=(1, 2))
+        return -1.0 * tf.math.divide_no_nan(apart, tf.reduce_sum(tf.square(wanted)))

@@ -54,7 +54,7 @@ class Term(ABC):
     linear: ClassVar[bool] = True  # whether the value is linear in the statistics
     needs_source: ClassVar[bool] = False  # whether it reads the photographs' activations
     on_pixels: ClassVar[bool] = False  # whether it reads the pixels of the whole octave instead of a layer
-    needs_means: ClassVar[bool] = False  # whether its constants depend on the photographs' channel means
+    of_source: ClassVar[bool] = False  # whether its constants are computed from the photographs
     arguments: ClassVar[tuple[str, ...]] = ("weight",)  # attributes that are arguments of the traced functions
 
     @property
@@ -83,12 +83,18 @@ class Term(ABC):
         """What is wrong with its attributes and what would be right; empty if nothing is."""
         return "" if self.layer or self.on_pixels else "layer is missing"
 
-    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
+    @property
+    def measured(self) -> Term | None:
+        """The term whose statistics of an image are enough to compute the constants; None if its activations are."""
+        return None
+
+    def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
         """Arrays that the term compares with.
 
         Args:
-            maps: (rows, columns, channels), the activations of the images named by `pictures`.
-            means: (batch, channels), the photographs' means, if `needs_means`.
+            known: for each of `pictures`, the statistics of `measured` per position, or else the activations (rows,
+                columns, channels). If the constants are computed `of_source`, one array of the statistics of all
+                photographs: (batch, ...).
             channels: number of channels of the layer.
         """
         return ()

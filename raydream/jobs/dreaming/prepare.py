@@ -46,6 +46,8 @@ def _resolved(job: Job) -> Job:
     runtime.driver()
     if not job.dreamer:
         return replace(job, recipe=assets.resolve(job.recipe))
+    if job.recipe.pictures:
+        raise UsageError("a dreamer knows no guides, styles and masks: leave them out, or dream without --dreamer")
     from raydream.core.networks import loading
 
     path = assets.fetch(job.dreamer, "dreamer")
