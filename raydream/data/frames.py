@@ -7,7 +7,6 @@ FOLDER/_raydream/000012.npy     the last frame in float32: the next one starts f
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -117,6 +116,10 @@ class Frames:
 
 
 def _lock(held: int, folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
