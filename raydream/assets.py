@@ -1,6 +1,6 @@
 """Finds or downloads the files of a recipe, computes their digests, and loads them as a backbone.
 
-recipe = resolve(recipe)          # in the driver, before any work starts
+recipe = resolve(recipe)          # in the process that starts the work
 backbone = load_for(recipe)       # in the process that does the work
 """
 
@@ -191,7 +191,7 @@ def _located(recipe: Recipe) -> tuple[Recipe, Files]:
 def _check_named(recipe: Recipe) -> None:
     """Raises a `UsageError` if a term has no image."""
     for number, term in enumerate(recipe.objective.terms):
-        if term.open:
+        if term.lacks_image:
             kind, way = ("guide", "--guide IMAGE") if isinstance(term, Guide) else ("style", "`raydream style`")
             raise UsageError(f"objective[{number}]: {kind} is missing: use {way}, or name an image in the recipe")
 

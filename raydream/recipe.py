@@ -87,25 +87,29 @@ class Recipe:
         pooling: `max`, as the networks were trained, or `average` instead.
         precision: precision of the network: `float32` (the default) or `bfloat16`. The image and its updates are
             always float32.
-        objective: what to amplify, as layers or as classes of a classifier; see `objectives`.
+        objective: what to amplify: the name of a layer, a term, or a list of these; see `objectives`.
         size: size of the dream: the short side in pixels, (width, height), or None for that of the photograph.
-        octaves: number of octaves.
+        octaves: number of octaves, the levels of the image pyramid.
         octave_scale: size of an octave divided by that of the next smaller one.
-        carry: what goes from one octave to the next, `blend` or `detail`; see `pyramid.start`.
-        blend: the source's share at the start of an octave, for carry `blend`.
+        carry: what an octave starts from: `detail` is the enlarged dream plus the detail that the photograph lost when
+            it was shrunk; `blend` is a mixture of the enlarged dream and the photograph; see `pyramid.start`.
+        blend: share of the photograph at the start of an octave, for carry `blend`.
         steps: number of steps per octave, or a list with one number for each octave, smallest octave first.
-        step_size: length of a step in units of the range [-1, 1], per unit of the normalised gradient.
-        step_rule: `std` or `mean_abs`; see `update.normalize`.
-        smoothing: blur of the gradient in pixels, which grows within an octave; 0 for no blur.
+        step_size: factor of the normalised gradient in each step; pixel values are in [-1, 1].
+        step_rule: how the gradient is normalised: by its standard deviation (`std`) or its mean absolute value
+            (`mean_abs`); see `update.normalize`.
+        smoothing: blur of the gradient in pixels, which increases within an octave; 0 for no blur.
         chroma: share of the gradient's colour that is kept, from 0 (the photograph keeps its colours) to 1.
         tile: maximum side, in pixels, of the part that goes through the network at once.
-        tiling: `roll` or `exact`; see `tiles`.
-        seed: seed of the random numbers, together with an image's key.
-        balance: `source` divides each term of the objective by its value on the photograph, so that layers of small
-            activations count as much as those of large ones; `none` does not.
+        tiling: `roll` cuts the image into tiles at a random place in each step; `exact` reads a halo around each tile,
+            so that the gradient is that of the whole image; see `tiles`.
+        seed: seed of the random numbers; each image gets its own seed from this one and the image's path.
+        balance: `source` divides each term of the objective by its value on the photograph, so that layers with small
+            activations count as much as those with large ones; `none` does not.
         canvas: what is changed: `pixels`, or `fourier` coefficients in decorrelated colours; see `canvas`.
         optimizer: `ascent`, or `adam`, whose step size is the learning rate.
-        bands: gains of the frequency bands of the gradient, finest first; see `update.equalize`. Empty for none.
+        bands: how strong each frequency band of the gradient is, finest first; see `update.equalize`. Empty: the
+            gradient stays as it is.
         rotate: largest random rotation before each step, in degrees.
         rescale: largest random change of the size before each step: 0.1 is from 0.9 to 1.1 times.
         keep: what stays as in the photograph: its `color`, its `brightness`, or `none`.
@@ -262,22 +266,23 @@ class Recipe:
     def with_images(self, kind: Literal["guide", "style"], images: Sequence[str]) -> Recipe:
         """The recipe with guides or styles, each as `IMAGE`, or with options as in `IMAGE:mask=left:weight=2`.
 
-        Each term of this kind that has no image takes each image. If the recipe has no such term, each layer that it
-        amplifies takes each guide. The options are `mask` (see `Term`), `weight`, and `match` (see `Guide`).
+        Each term of this kind that has no image is repeated for each image. If the recipe has no such term, guides
+        replace its `mean` and `l2` terms on the same layers. The options are `mask` (see `Term`), `weight`, and `match`
+        (see `Guide`).
 
         Raises:
             UsageError: an option is wrong, or no term or layer can take the images.
         """
         if not images:
             return self
-        takers = [term for term in self.objective.terms if isinstance(term, KINDS[kind]) and term.open]
+        takers = [term for term in self.objective.terms if isinstance(term, KINDS[kind]) and term.lacks_image]
         others = [term for term in self.objective.terms if term not in takers]
         if not takers and kind == "guide":
             layers = [term for term in others if isinstance(term, Mean | L2) and not getattr(term, "class_name", None)]
             takers = [Guide(layer=term.layer, weight=term.weight) for term in layers]
             others = [term for term in others if term not in layers]
         if not takers:
-            raise UsageError(f"a {kind} needs a layer: the objective has none, such as {{kind: {kind}, layer: mixed3}}")
+            raise UsageError(f"a {kind} needs a term in the objective, such as {{kind: {kind}, layer: mixed3}}")
         terms = [_given(term, kind, image) for image in images for term in takers]
         return Recipe.parse(self.as_dict(), {"objective": [*map(_written_term, others), *terms]}, where=kind)
 

@@ -362,7 +362,7 @@ MISTAKES = [
     ({"objective": {"layer": "a", "kind": "neuron", "position": [0, 2]}},
      "objective[0]: position must be two numbers from 0 to 1, across and down, not [0.0, 2.0]"),
     ({"objective": {"layer": "a", "kind": "direction"}},
-     "objective[0]: a direction needs channels, and a value for each of them that is not always 0"),
+     "objective[0]: a direction needs channels and one value for each; not all values can be 0"),
     ({"objective": {"layer": "a", "kind": "picked", "count": 0}}, "objective[0]: count must be at least 1, not 0"),
     ({"objective": {"layer": "a", "kind": "picked", "which": "best"}},
      "objective[0].which: must be 'strongest', 'middle' or 'weakest', not 'best'"),
@@ -513,7 +513,7 @@ def test_guides_take_the_layers_of_the_recipe() -> None:
         ),
     ]
     assert found.pictures == {"a.jpg": None, "gs://b/c.jpg": None, "gs://b/m.png": None}
-    with pytest.raises(UsageError, match="a guide needs a layer: the objective has none"):
+    with pytest.raises(UsageError, match="a guide needs a term in the objective"):
         Recipe(objective={"class": "banjo"}).with_images("guide", ["a.jpg"])
     with pytest.raises(UsageError, match=r"guide a.jpg:weight=x: weight must be a number"):
         recipe.with_images("guide", ["a.jpg:weight=x"])

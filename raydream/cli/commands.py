@@ -24,7 +24,8 @@ Guide = Annotated[
     typer.Option(
         metavar="IMAGE",
         help="Dream what the photograph and this image have in common. Can be repeated; "
-        "IMAGE:mask=left:weight=2 limits it to a part (left, right, top, bottom, or a black and white image).",
+        "IMAGE:mask=left:weight=2 limits it to a part (left, right, top, bottom, or a black and white image) and "
+        "doubles its weight.",
     ),
 ]
 

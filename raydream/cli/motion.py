@@ -12,9 +12,9 @@ from raydream.data.motion_options import Morph, Video, Zoom
 
 
 def _zoom(make: Callable[..., Zoom], *, recipe: RecipeName = "quick", set: Set = None, force: Force = False) -> int:
-    """Zoom endlessly into a photograph: each frame is the last one, enlarged and dreamed again.
+    """Zoom endlessly into a photograph: each frame is the previous one, enlarged and dreamed again.
 
-    The same command continues after the last whole frame.
+    The same command continues an interrupted run.
     """
     from raydream import movies
 
@@ -22,16 +22,16 @@ def _zoom(make: Callable[..., Zoom], *, recipe: RecipeName = "quick", set: Set =
 
 
 def _morph(make: Callable[..., Morph], *, recipe: RecipeName = "classic", set: Set = None, force: Force = False) -> int:
-    """Show the way from a photograph to its dream, step by step."""
+    """Show the way from a photograph to its dream, step by step. The same command continues an interrupted run."""
     from raydream import movies
 
     return _made(movies.morph, make(), recipe, set, force)
 
 
 def _video(make: Callable[..., Video], *, recipe: RecipeName = "quick", set: Set = None, force: Force = False) -> int:
-    """Dream a video or a folder of frames. Each frame starts from the last dream, so that the dreams do not flicker.
+    """Dream a video or a folder of frames. Each frame starts from the previous dream, to avoid flicker.
 
-    The sound is kept in .mp4 and .webm. The same command continues after the last whole frame.
+    The sound is kept in .mp4 and .webm. The same command continues an interrupted run.
     """
     from raydream import movies
 

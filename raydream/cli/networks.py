@@ -14,7 +14,8 @@ def layers(
         str, typer.Argument(help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file.")
     ],
     weights: Annotated[
-        str | None, typer.Option(help="compact, imagenet or a weights file. Default: as in recipes.")
+        str | None,
+        typer.Option(help="compact, imagenet, or a weights file. Default: compact for inception_v3, else imagenet."),
     ] = None,
 ) -> None:
     """List the layers, and the classes of a classifier, that an objective can name."""
@@ -45,7 +46,9 @@ def layers(
 
 
 def recipes(
-    keys: Annotated[bool, typer.Option("--keys", help="Explain the keys of recipes and the terms instead.")] = False,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Explain the keys of a recipe and the terms of its objective instead.")
+    ] = False,
 ) -> None:
     """List the recipes that come with raydream."""
     from importlib import resources

@@ -135,9 +135,9 @@ def _save_numbered(dream: Dream, folder: str) -> str:
 def replay(
     image: Annotated[str, typer.Argument(help="A dream made by raydream.")],
     source: Annotated[
-        str | None, typer.Option(help="Its photograph, or the folder of it. Default: the dream's folder.")
+        str | None, typer.Option(help="Its photograph, or the folder that contains it. Default: the dream's folder.")
     ] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", help="Write the picture here.")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Write the new dream to this file.")] = None,
     set: Set = None,
     force: Force = False,
 ) -> int:

@@ -15,7 +15,8 @@ def style(
     styles: Annotated[
         list[str],
         typer.Argument(
-            metavar="STYLE...", help="Images with a style; IMAGE:weight=2:mask=left weights or limits one of several."
+            metavar="STYLE...",
+            help="Images with a style; IMAGE:mask=left:weight=2 limits one to a part and doubles its weight.",
         ),
     ],
     output: pictures.Output = ".",
@@ -29,7 +30,7 @@ def style(
         ),
     ] = "style",
     content: Annotated[
-        float | None, typer.Option(min=0, help="Weight of what the photograph shows. Default: the recipe's, 0.5.")
+        float | None, typer.Option(min=0, help="More keeps more of the photograph. Default: as in the recipe (0.5).")
     ] = None,
     dream: Annotated[
         list[str] | None,

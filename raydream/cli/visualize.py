@@ -1,4 +1,4 @@
-"""The commands that dream from noise: imagine, visualize."""
+"""Commands that dream from noise: imagine, visualize."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def visualize(
     backbone: Annotated[
         str, typer.Argument(help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file.")
     ],
-    layers: Annotated[list[str], typer.Argument(metavar="LAYER...", help="`raydream layers` lists them.")],
+    layers: Annotated[
+        list[str], typer.Argument(metavar="LAYER...", help="Layers; `raydream layers BACKBONE` lists them.")
+    ],
     output: Annotated[str, typer.Option("--output", "-o", help="Folder for the pictures and the page.")] = "atlas",
     channels: Annotated[str, typer.Option(metavar="LIST", help="Channels, such as 0-15,40, or all.")] = "0-15",
     set: pictures.Set = None,

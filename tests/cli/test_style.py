@@ -32,7 +32,7 @@ def test_the_terms_of_some_styles() -> None:
     ]
     with pytest.raises(UsageError, match="unknown key 'match'"):
         Recipe.load("style").with_images("style", ["a.jpg:match=positions"])
-    with pytest.raises(UsageError, match="a style needs a layer"):
+    with pytest.raises(UsageError, match="a style needs a term in the objective"):
         Recipe.load("classic").with_images("style", ["a.jpg"])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from raydream.core.objectives.terms import Reading, Term, summed
 from raydream.types import FeatureMap, Tensor
 
-_CHUNK = 2_000_000  # numbers of a table of products at once, so that memory does not grow with the image
+_CHUNK = 2_000_000  # products that are computed at once, so that memory does not grow with the image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +21,10 @@ class Guide(Term):
     Attributes:
         guide: path or URL of the guide image.
         guide_digest: SHA-256 of its file; filled in when a recipe is resolved.
-        match: `channels` takes the guide's mean activation of each channel as the channel's weight (the seed project).
-            `positions` compares each position with the guide's position of the largest product (Mordvintsev et al.,
-            2015); the guide's activations are scaled to length 1, so that its brightest place does not always win.
+        match: `channels` weights each channel with its mean activation on the guide (the seed project). `positions`
+            multiplies the activations at each position with those at the guide's position that gives the largest
+            product (Mordvintsev et al., 2015); the guide's are scaled to length 1, so that the position with
+            the largest activations does not always win.
     """
 
     kind: Literal["guide"] = "guide"
@@ -59,7 +60,7 @@ class Guide(Term):
 
 
 def _best_match(activations: Tensor, guide: Tensor) -> Tensor:
-    """For each position, the number of the guide's row (positions, channels) with the largest product."""
+    """For each position, the number of the position in the guide (positions, channels) with the largest product."""
     import tensorflow as tf
 
     shape = tf.shape(activations)
@@ -78,9 +79,9 @@ def _best_match(activations: Tensor, guide: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference(Term):
-    """The mean squared difference from the photograph's activations: strengthens whatever changes.
+    """The mean squared difference from the photograph's activations: strengthens whatever the dream changes.
 
-    The engine adds a little noise to the photograph that this is measured from. Without it, the first gradient is 0.
+    The difference is taken from a copy of the photograph with a little noise. Without it, the first gradient is 0.
 
     Attributes:
         channels: channels of the layer that are used, from 0; None for all.
@@ -103,7 +104,7 @@ class Difference(Term):
 
 @dataclass(frozen=True, kw_only=True)
 class Content(Term):
-    """Keeps what the photograph shows: minus the squared difference of the activations, relative to their squares.
+    """Keeps what the photograph shows: minus the squared difference of the activations, relative to the photograph's.
 
     (Gatys et al., "Image Style Transfer", 2016; there, the difference is not relative.)
     """
@@ -134,9 +135,9 @@ class Content(Term):
 
 @dataclass(frozen=True, kw_only=True)
 class Style(Term):
-    """Takes over the style of an image: minus the squared difference of the Gram matrices, relative to its squares.
+    """Takes on the style of an image: minus the squared difference of the Gram matrices, relative to the image's.
 
-    A Gram matrix holds the mean product of each two channels (Gatys et al., 2016; there, the difference is not
+    A Gram matrix holds the mean product of each pair of channels (Gatys et al., 2016; there, the difference is not
     relative).
 
     Attributes:
@@ -158,7 +159,7 @@ class Style(Term):
 
     @property
     def measured(self) -> Term:
-        """Its own statistics."""
+        """This term: its statistics of the image are the Gram matrix."""
         return Style(layer=self.layer)
 
     def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
@@ -170,7 +171,7 @@ class Style(Term):
         return (channels, channels)
 
     def statistics(self, reading: Reading) -> Tensor:
-        """The sums of the products of each two channels: (batch, channels, channels)."""
+        """The sums of the products of each pair of channels: (batch, channels, channels)."""
         import tensorflow as tf
 
         activations = reading.activations

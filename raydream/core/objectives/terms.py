@@ -40,7 +40,7 @@ class Term(ABC):
 
     Attributes:
         layer: name of a layer of the backbone.
-        weight: factor of the term's value; a negative one suppresses what the term is about.
+        weight: factor of the term's value; a negative one suppresses what the term measures.
         mask: where the term counts: `left`, `right`, `top`, `bottom` (soft halves), or the path or URL of an image in
             which white counts and black does not; None for everywhere.
         mask_digest: SHA-256 of the mask's file; filled in when a recipe is resolved.
@@ -68,8 +68,8 @@ class Term(ABC):
         return ()
 
     @property
-    def open(self) -> bool:
-        """Whether it has no image yet: in presets, the command line names it."""
+    def lacks_image(self) -> bool:
+        """Whether it has no image yet, as in presets for which the command line names one."""
         return "" in self.pictures
 
     @property
@@ -85,7 +85,7 @@ class Term(ABC):
 
     @property
     def measured(self) -> Term | None:
-        """The term whose statistics of an image are enough to compute the constants; None if its activations are."""
+        """A term whose statistics on an image give the constants; None if they are computed from the activations."""
         return None
 
     def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
