@@ -54,12 +54,12 @@ class Ascent(ABC):
         """One step; returns the images after it, and their objective (batch,) before it.
 
         Args:
-            randoms: the random numbers of each image.
+            randoms: the random number generator of each image.
             progress: (step + 1) / steps of the octave.
         """
 
     def _gradient(self, randoms: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
-        """The gradient with respect to the images, which are rolled (and transformed) at random, and the objective."""
+        """The gradient with respect to the images, which are rolled (and transformed) at random, and the value."""
         size = (self._images.shape[1], self._images.shape[2])
         shifts = [(int(r.integers(size[0])), int(r.integers(size[1]))) for r in randoms]
         recipe = self._recipe
@@ -68,7 +68,7 @@ class Ascent(ABC):
         drawn = [transforms.draw(r, recipe.rotate, recipe.rescale, size) for r in randoms]
         moved = transforms.apply(self._images, drawn)
         gradient, objective = gradients.gradient_of(moved, recipe, self._backbone, shifts, _moved(self._context, drawn))
-        return transforms.pull(self._images, drawn, gradient), objective
+        return transforms.backpropagate(self._images, drawn, gradient), objective
 
 
 def _moved(context: Context, drawn: Sequence[Sequence[float]]) -> Context:
@@ -84,7 +84,7 @@ def _moved(context: Context, drawn: Sequence[Sequence[float]]) -> Context:
 
 
 def _balanced(context: Context, source: Tensor, recipe: Recipe, backbone: Backbone) -> Context:
-    """The context with each weight divided by the size of its term's value on the photographs."""
+    """The context with each weight divided by the absolute value of its term on the photographs."""
     import tensorflow as tf
 
     sizes = tf.abs(gradients.values_of(np.asarray(source), recipe, backbone, context))
@@ -92,7 +92,7 @@ def _balanced(context: Context, source: Tensor, recipe: Recipe, backbone: Backbo
 
 
 def _protected(source: Tensor, size: Size, recipe: Recipe, pictures: Pictures) -> tuple[Tensor, Tensor]:
-    """The recipe's mask (1, height, width, 1), and the photographs if it keeps something of them; else dummies."""
+    """The recipe's mask (1, height, width, 1), and the photographs for `keep`; dummies where the recipe has none."""
     import tensorflow as tf
 
     mask, kept = tf.ones([1, 1, 1, 1], source.dtype), tf.zeros([1, 1, 1, 3], source.dtype)
@@ -136,7 +136,7 @@ class _OnCanvas(Ascent):
         """See `Ascent.step`."""
         gradient, objective = self._gradient(randoms)
         wanted = conditioned(self._conditioning, self._backbone.dtype)(gradient, progress)
-        slope = self._canvas.pull(self._coefficients, wanted)
+        slope = self._canvas.backpropagate(self._coefficients, wanted)
         if self._adam:
             moved = self._adam(self._coefficients, slope)
         else:

@@ -1,4 +1,4 @@
-"""What the objective must know about an octave besides its image: weights, guides, masks, the photographs."""
+"""What the terms of an objective need besides the image: weights, guides, masks, the photographs."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ NO_PICTURES = Pictures()
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What the terms of an objective read of an octave, besides its image.
+    """What the terms of an objective need for an octave, besides its image.
 
     Attributes:
-        weights: (batch or 1, terms).
-        constants: of each term; see `Term.constants`.
+        weights: weights of the terms: (batch or 1, terms).
+        constants: arrays that each term compares with; see `Term.constants`.
         masks: (1 or batch, height, width, masked terms) in [0, 1]; None without masks.
         source: the photographs (batch, height, width, 3) at the octave's size; None if no term needs them.
     """

@@ -1,7 +1,7 @@
 """The objective and its gradient with respect to the pixels, tile by tile.
 
 If the objective is linear in its statistics, or there is only one tile, one pass over the tiles is enough. Otherwise a
-first pass sums the statistics of all tiles, and a second one pulls back the slope of the objective at these sums.
+first pass sums the statistics of all tiles. A second one backpropagates the objective's gradient at these sums.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from raydream.types import Images, Tensor
 
-View = tuple[Tensor, Any, Tensor, Tensor]  # of a tile: its pixels, crops, and the photographs' pixels and masks there
+View = tuple[Tensor, Any, Tensor, Tensor]  # a tile: pixels, crops, the photographs' pixels there, masks there
 
 
 class Traced(NamedTuple):
@@ -40,7 +40,7 @@ class Traced(NamedTuple):
         slopes: (statistics, totals, weights, constants) -> the objective's gradient with respect to the statistics.
         gradient: (view, constants, totals, weights) -> the gradient of the tile's share of the objective with respect
             to the tile's pixels, and the share; only for one tile, or for a linear objective.
-        pulled: (view, constants, slopes) -> the gradient with respect to the tile's pixels for these slopes.
+        backpropagated: (view, constants, slopes) -> the gradient with respect to the tile's pixels, from these slopes.
         penalty: (images, source, masks, weights) -> the gradient and the value of the terms on pixels.
     """
 
@@ -48,7 +48,7 @@ class Traced(NamedTuple):
     value: Callable[..., Tensor]
     slopes: Callable[..., list[Tensor]]
     gradient: Callable[..., tuple[Tensor, Tensor]]
-    pulled: Callable[..., Tensor]
+    backpropagated: Callable[..., Tensor]
     penalty: Callable[..., tuple[Tensor, Tensor]]
 
 
@@ -87,7 +87,7 @@ def _traced(backbone: Backbone, objective: Objective, ranks: tuple[tuple[int, ..
         trace(functions.value, statistics, totals, weights, constants),
         trace(functions.slopes, statistics, totals, weights, constants),
         trace(functions.gradient, view, constants, totals, weights),
-        trace(functions.pulled, view, constants, statistics),
+        trace(functions.backpropagated, view, constants, statistics),
         trace(functions.penalty, pixels, pixels, numbers([None] * 4), weights),
     )
 
@@ -152,7 +152,7 @@ class _Functions:
             share = self.value(self.statistics(view, constants), totals, weights, constants)
         return tape.gradient(share, view[0]), share
 
-    def pulled(self, view: View, constants: Any, slopes: Sequence[Tensor]) -> Tensor:
+    def backpropagated(self, view: View, constants: Any, slopes: Sequence[Tensor]) -> Tensor:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
@@ -203,7 +203,7 @@ def gradient_of(
 
 
 def _or_empty(images: Tensor, source: Tensor | None, masks_here: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The photographs and masks, or arrays without content, since a traced function always gets both."""
+    """The photographs and masks, or dummies, since a traced function always gets both."""
     import tensorflow as tf
 
     nothing = tf.zeros([1, 1, 1, 3], images.dtype)
@@ -253,7 +253,7 @@ class _Tiles(NamedTuple):
         known = statistics, self.totals, self.context.weights, constants
         slopes = self.functions.slopes(*known)
         for tile, view in zip(self.parts, views(), strict=True):
-            whole[tile.window] += np.asarray(self.functions.pulled(view, constants, slopes))
+            whole[tile.window] += np.asarray(self.functions.backpropagated(view, constants, slopes))
         return self.functions.value(*known)
 
 
@@ -311,7 +311,7 @@ def value_of(images: Images, recipe: Recipe, backbone: Backbone, context: Contex
 def values_of(images: Images, recipe: Recipe, backbone: Backbone, context: Context) -> Tensor:
     """The value of each term without its weight, for each image: (batch, terms).
 
-    It is 1 for terms on pixels and for terms that compare with the photograph, whose value there says nothing.
+    It is 1 for terms on pixels and for terms that compare with the photograph, whose value on it says nothing.
     """
     import tensorflow as tf
 
@@ -330,7 +330,7 @@ def statistics_of(
 ) -> tuple[list[Tensor], NDArray[np.float64]]:
     """The statistics of each term over all tiles of images (batch, height, width, 3), and the totals.
 
-    The objective can be another one than the recipe's, whose tiles are used, on the same layers.
+    The objective can differ from the recipe's, but must have the same layers. The tiles are those of the recipe.
     """
     functions = traced(backbone, objective, context)
     parts, totals = _plan(images, objective, recipe, backbone, context)

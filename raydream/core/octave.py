@@ -1,4 +1,4 @@
-"""The context of an octave: computes what the terms of an objective compare with, at the octave's size."""
+"""Makes the context of an octave: guides, styles, masks and photographs, at the octave's size."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from raydream.types import FeatureMap, Size, Tensor
 
-_GUIDE = 224  # short side of a guide image in pixels: small enough that its features are those of whole things
-_LONGEST = 8  # most that the long side of a guide counts, divided by the short one: a strip would need much memory
+_GUIDE_SIDE = 224  # short side of a guide image in pixels: small enough that features show whole objects
+_GUIDE_RATIO = 8  # largest long side of a guide, in short sides: a longer one is shrunk, which saves memory
 _NOISE = 0.02  # standard deviation of the noise on the photograph for `Difference`, in units of the range [-1, 1]
 
 
@@ -71,8 +71,12 @@ def _constants(
         if term.of_source:
             return [of_source[term.measured]]
         if term.measured:
-            return [_of_picture(backbone, pictures, name, side, recipe)[term.measured][0] for name in term.pictures]
-        return [_maps(backbone, pictures, name)[backbone.layers.index(term.layer)] for name in term.pictures]
+            return [
+                _measured_picture(backbone, pictures, name, side, recipe)[term.measured][0] for name in term.pictures
+            ]
+        return [
+            _guide_activations(backbone, pictures, name)[backbone.layers.index(term.layer)] for name in term.pictures
+        ]
 
     found = []
     for term in recipe.objective.terms:
@@ -82,7 +86,7 @@ def _constants(
 
 
 def _measured(images: Tensor, recipe: Recipe, backbone: Backbone) -> Mapping[Term | None, FeatureMap]:
-    """The statistics (batch, ...) of images that the constants are made from, per position; tile by tile."""
+    """For each `Term.measured`, its statistics on images, divided by the number of positions: (batch, ...)."""
     wanted = dict.fromkeys(term.measured for term in recipe.objective.features if term.measured)
     objective = Objective(tuple(wanted))
     plain = contexts.plain(objective, backbone.dtype)
@@ -91,7 +95,7 @@ def _measured(images: Tensor, recipe: Recipe, backbone: Backbone) -> Mapping[Ter
 
 
 @lru_cache(maxsize=32)
-def _of_picture(
+def _measured_picture(
     backbone: Backbone, pictures: Pictures, name: str, side: int, recipe: Recipe
 ) -> Mapping[Term | None, FeatureMap]:
     """`_measured` of an image with this short side."""
@@ -99,9 +103,9 @@ def _of_picture(
 
 
 @lru_cache(maxsize=32)
-def _maps(backbone: Backbone, pictures: Pictures, name: str) -> list[FeatureMap]:
+def _guide_activations(backbone: Backbone, pictures: Pictures, name: str) -> list[FeatureMap]:
     """The activations (rows, columns, channels) of a guide, for each layer."""
-    found = _activations(backbone)(_resized(backbone, pictures, name, _GUIDE, _LONGEST * _GUIDE))
+    found = _activations(backbone)(_resized(backbone, pictures, name, _GUIDE_SIDE, _GUIDE_RATIO * _GUIDE_SIDE))
     return [np.asarray(feature_map)[0] for feature_map in found]
 
 
@@ -152,4 +156,4 @@ def _neuron(term: Neuron, size: Size, backbone: Backbone) -> FeatureMap:
         first = (field.first + field.last) // 2  # the borders of an image have no positions where nothing is padded
         places.append(min(max(round(place * side), first), first + field.stride * (count - 1)))
         strides.append(field.stride)
-    return masks.square(size, (places[0], places[1]), (strides[0], strides[1]))
+    return masks.rectangle(size, (places[0], places[1]), (strides[0], strides[1]))

@@ -105,7 +105,7 @@ def test_a_black_mask_is_refused_before_any_work(tiny_path: str, folder: Path) -
     (folder / "mask.png").write_bytes(codec.encode(-np.ones((80, 100, 3), np.float32)))
     masked = Recipe(backbone=tiny_path, objective=[{"layer": "high", "mask": f"{folder}/mask.png"}])
     for use in (assets.resolve, assets.load):
-        with pytest.raises(UsageError, match=r"mask .*mask.png is black: white is where it counts"):
+        with pytest.raises(UsageError, match=r"mask .*mask.png is all black: it must be white where it counts"):
             use(masked)
 
 
@@ -147,7 +147,7 @@ def test_mistakes_are_one_line(cli: Cli, tiny_path: str, folder: Path) -> None:
     photograph, guide = f"{folder}/photographs/x.png", f"{folder}/a.png"
     backbone = ("--set", f"backbone={tiny_path}")
     for words, said in (
-        (("--set", "objective={class: banjo}"), "a guide needs a layer"),
+        (("--set", "objective={class: banjo}"), "a guide needs a term in the objective"),
         (("--guide", f"{guide}:weight=x"), "a.png:weight=x: weight must be a number"),
         (("--guide", f"{guide}:match=all"), "match: must be 'channels' or 'positions', not 'all'"),
         ((*backbone, "--set", "objective=hihg"), "has no layer 'hihg'"),

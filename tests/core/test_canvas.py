@@ -27,7 +27,7 @@ def test_the_gradient_of_the_coefficients_is_that_of_the_images():
     coefficients = fourier.coefficients(tf.constant(IMAGES))
     random = np.random.default_rng(0)
     weights, direction = random.standard_normal(IMAGES.shape), random.standard_normal(coefficients.shape)
-    slope = (fourier.pull(coefficients, tf.constant(weights)).numpy() * direction).sum()
+    slope = (fourier.backpropagate(coefficients, tf.constant(weights)).numpy() * direction).sum()
     h = 1e-6
     high, low = ((fourier.images(coefficients + s * h * direction).numpy() * weights).sum() for s in (1, -1))
     assert slope == pytest.approx((high - low) / (2 * h), rel=1e-5)
@@ -56,12 +56,12 @@ def test_a_drawn_transform_keeps_the_middle_and_its_limits():
         assert abs(np.degrees(np.arctan2(d, a))) <= 10
 
 
-def test_the_pulled_gradient_is_the_transposed_transform():
+def test_the_backpropagated_gradient_is_the_transposed_transform():
     random = np.random.default_rng(0)
     drawn = [transforms.draw(random, 30.0, 0.2, (40, 51)) for _ in range(2)]
     a, b = random.standard_normal((2, *IMAGES.shape))
     there = (transforms.apply(tf.constant(a), drawn).numpy() * b).sum()
-    back = (transforms.pull(tf.constant(a), drawn, tf.constant(b)).numpy() * a).sum()
+    back = (transforms.backpropagate(tf.constant(a), drawn, tf.constant(b)).numpy() * a).sum()
     assert there == pytest.approx(back, rel=1e-9)
 
 

@@ -224,7 +224,7 @@ def test_a_mask_that_does_not_fit_is_one_line(shape, said, tiny64):
 
 def test_a_black_mask_is_one_line(tiny64):
     recipe = Recipe(objective=[{"layer": "high", "mask": "m"}])
-    with pytest.raises(UsageError, match="mask m is black: white is where it counts"):
+    with pytest.raises(UsageError, match="mask m is all black: it must be white where it counts"):
         engine.dream(SOURCE, recipe, tiny64, [1], Pictures({"m": -np.ones((150, 131, 3), np.float32)}))
 
 
