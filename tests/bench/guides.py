@@ -1,11 +1,11 @@
-"""Do guides guide, everywhere and in their own part? What does a second pass over the tiles cost?
+"""How much more like its guide does a dream become? What does a second pass over the tiles cost?
 
-python -m tests.bench.vocabulary pair PHOTOGRAPH GUIDE GUIDE     # one photograph towards each of two guides
-python -m tests.bench.vocabulary local FOLDER [--pairs 20]       # two guides, each in its own part, on photographs
-python -m tests.bench.vocabulary passes PHOTOGRAPH               # CPU seconds of a step with one and with two passes
+python -m tests.bench.guides pair PHOTOGRAPH GUIDE GUIDE     # a photograph with each of two guides
+python -m tests.bench.guides local FOLDER [--pairs 20]       # two guides, each in its own part, on photographs
+python -m tests.bench.guides passes PHOTOGRAPH               # CPU seconds of a step with one and with two passes
 
 The figures of guides are cosines between the channel means of `mixed5` on a dream, or on a part of it, and on a guide
-image, both at the guide's size. `unguided` is the dream of the same recipe that raises the mean of `mixed5`.
+image, both at the guide's size. `unguided` is a dream with the mean of `mixed5` as its objective.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ PARTS = (("left", "right"), ("top", "bottom"), ("disc", "around"))
 
 def main() -> None:
     """Runs one of the three measurements."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.vocabulary", description="Guides and passes.")
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.guides", description="Guides and passes.")
     parser.add_argument("what", choices=("pair", "local", "passes"))
     parser.add_argument("files", nargs="+")
     parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=Path("vocabulary"), help="folder for the dreams")
+    parser.add_argument("--out", type=Path, default=Path("guides"), help="folder for the dreams")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     {"pair": pair, "local": local, "passes": passes}[given.what](given)
