@@ -1,4 +1,4 @@
-"""Makes raydream/weights/inception_v3.html, which `raydream layers` names: `make atlas`, half an hour on two cores.
+"""Makes raydream/weights/inception_v3.html: `make atlas`, half an hour on two cores. `raydream layers` prints its path.
 
 It shows what the first channels of each layer of the network in the package respond to. Finished pictures are kept in
 the folder `atlas`.

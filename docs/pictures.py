@@ -1,7 +1,7 @@
 """Makes the pictures of README.md and docs/presets.md, and the recipes in docs/presets.md: `make pictures`.
 
-It takes half an hour on two cores; `python docs/pictures.py NAME...` makes only these. Photographs and guides are
-painted and imagined by raydream. The pictures are JPEGs of quality 85 in docs/pictures.
+It takes half an hour on two cores; `python docs/pictures.py NAME...` makes only the pictures with these names.
+Photographs and guides are painted and imagined by raydream. The pictures are JPEGs of quality 85 in docs/pictures.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from raydream.data.storage import Folder
 FOLDER = Path(__file__).parent / "pictures"
 PAGE = Path(__file__).parent / "presets.md"
 PRESETS = ("subtle", "classic", "vivid", "eyes", "trip", "portrait", "natural-dreams", "published", "hd")
-SHOWN = (400, 300)  # size in docs/presets.md, in pixels
-
+EXAMPLE_SIZE = (400, 300)  # of the presets' examples in docs/presets.md, in pixels
 
 # Animations: name -> the arguments of `raydream` before the size.
 MOVIES = {
@@ -40,28 +39,28 @@ def main() -> None:
     """Makes all pictures, or those named on the command line."""
     FOLDER.mkdir(exist_ok=True)
     wanted = sys.argv[1:]
-    for name, work in works().items():
+    for name, make in makers().items():
         if not wanted or name in wanted:
             began = time.monotonic()
-            Image.fromarray(codec.to_uint8(work())).save(FOLDER / f"{name}.jpg", quality=85)
+            Image.fromarray(codec.to_uint8(make())).save(FOLDER / f"{name}.jpg", quality=85)
             print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
-    for name, words in MOVIES.items():
+    for name, arguments in MOVIES.items():
         if not wanted or name in wanted:
-            command = [sys.executable, "-m", "raydream", *words, "--size", "240", "-o", f"{name}.webp", "--force"]
+            command = [sys.executable, "-m", "raydream", *arguments, "--size", "240", "-o", f"{name}.webp", "--force"]
             subprocess.run(command, cwd=FOLDER, check=True)
     PAGE.write_text(with_recipes(PAGE.read_text()))
 
 
-def works() -> dict[str, Callable[[], Any]]:
-    """Name of a picture -> how it is made, in an order in which pictures come after those that they are made from."""
+def makers() -> dict[str, Callable[[], Any]]:
+    """Name of a picture -> the function that makes it; pictures come after those that they are made from."""
     found: dict[str, Callable[[], Any]] = {}
     for kind in ("sea", "mountains", "dunes"):
         found[kind] = partial(scenery.scene, kind, 0, 683, 512)
         for preset in ("classic", "vivid"):
             found[f"{kind}-{preset}"] = partial(dreamed, kind, preset)
-    found["presets-painted"] = partial(painted, SHOWN)
+    found["presets-painted"] = partial(painted, EXAMPLE_SIZE)
     for preset in PRESETS:
-        found[f"presets-{preset}"] = partial(small, preset)
+        found[f"presets-{preset}"] = partial(example, preset)
     # From noise; these are also the guides and styles below.
     for name, objective in {"garden": ["mixed4", "mixed5"], "fur": "mixed4", "worms": "mixed3"}.items():
         found[name] = partial(imagined, objective)
@@ -78,11 +77,11 @@ def painted(size: tuple[int, int]) -> Any:
     return codec.fit(scenery.scene("cumulus", 1, 683, 512), size)
 
 
-def small(preset: str) -> Any:
+def example(preset: str) -> Any:
     """The dream of the landscape with a preset, at the size in docs/presets.md; `hd` is for large photographs."""
     landscape = scenery.scene("cumulus", 1, *((1366, 1024) if preset == "hd" else (683, 512)))
     dream = api.dream(landscape, preset, progress=False).array
-    return codec.fit(dream, SHOWN if dream.shape[0] != dream.shape[1] else (SHOWN[1], SHOWN[1]))
+    return codec.fit(dream, EXAMPLE_SIZE if dream.shape[0] != dream.shape[1] else (EXAMPLE_SIZE[1], EXAMPLE_SIZE[1]))
 
 
 def imagined(objective: Any) -> Any:
@@ -98,7 +97,7 @@ def channel(layer: str, number: int) -> Any:
 
 
 def channels(layer: str, count: int) -> Any:
-    """The first channels of a layer, in two rows; they are kept in the folder `atlas`, as those of atlas.py."""
+    """The first channels of a layer, in two rows; they are kept in the folder `atlas`, like those of atlas.py."""
     found = visualizing.pictures(Folder("atlas"), layer, range(count), {})
     pictures = [codec.fit(codec.decode(one.picture), (160, 160)) for one in found]
     rows = pictures[: count // 2], pictures[count // 2 :]

@@ -17,7 +17,7 @@ from raydream.data.storage import Folder
 from raydream.recipe import Recipe
 from raydream.types import Size
 
-CONTRAST = 40.0  # of the noise, relative to that at which lucid starts: soft shapes in pale colours
+CONTRAST = 40.0  # of the noise, relative to that of lucid's start images: soft shapes in pale colours
 _SIDE = 512  # pixels, if the recipe has no size
 _ID = re.compile(r"noise:\d+:(\d+(?:\.\d+)?)")
 
@@ -51,8 +51,8 @@ def dreamed(
     Args:
         recipe, backbone: a resolved recipe and its backbone.
         number: another number gives another noise.
-        contrasts: contrasts of the noise. The first one to which the objective responds is used, since behind a ReLU
-            there is no gradient without a response.
+        contrasts: contrasts of the noise, lowest first. The first one on which the objective is above 0 is used, since
+            a ReLU that gives 0 also has a gradient of 0.
         progress: whether to show a progress bar.
     """
     from raydream.core import engine

@@ -1,4 +1,4 @@
-"""Makes files of moving pictures: zoom, morph and video. An interrupted run continues after its last whole frame.
+"""Makes files of moving pictures: zoom, morph and video. An interrupted run continues after its last finished frame.
 
 The frames come from `motion`. They are kept on disk (`data.frames`) until the output is written (`data.animation`).
 """

@@ -47,7 +47,7 @@ def chosen(text: str, count: int) -> list[int]:
 
 def recipe_for(layer: str, channel: int, values: Mapping[str, Any]) -> Recipe:
     """The recipe of a channel: the preset `channel`, with some values changed."""
-    # A direction: another channel is no new trace.
+    # A direction, since its channel is an argument of the traced functions: another channel needs no new trace.
     term = {"kind": "direction", "layer": layer, "channels": [channel], "values": [1.0], "power": 0.0}
     return Recipe.load("channel", {**values, "objective": [term]})
 

@@ -79,4 +79,4 @@ def test_the_page_of_presets_shows_all_of_them_with_their_recipes_and_pictures()
     assert sorted(re.findall(r"<summary>([\w-]+)\.yaml</summary>", page)) == presets()
     assert pictures.with_recipes(page) == page, "run `make pictures`"
     shown = set(re.findall(r"\(pictures/([\w-]+)\.\w+\)", page + (ROOT / "README.md").read_text().replace("docs/", "")))
-    assert shown == {*pictures.works(), *pictures.MOVIES}
+    assert shown == {*pictures.makers(), *pictures.MOVIES}

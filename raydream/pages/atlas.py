@@ -1,4 +1,4 @@
-"""The atlas of a network: for channels of its layers, the pictures that they respond to most.
+"""The atlas of a network: a page with the pictures that the channels of its layers respond to most.
 
 It is one HTML file that loads nothing from the network.
 """
@@ -37,7 +37,7 @@ def page(
         layers: layer -> its channels, in the order of the page.
         title: title of the page.
         facts: facts for the header.
-        side: maximum side of the pictures in pixels; None for the number of pictures to decide.
+        side: maximum side of the pictures in pixels; None to choose it by the number of pictures.
     """
     side = side or parts.side_for(sum(map(len, layers.values())))
     content = {
