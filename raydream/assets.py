@@ -185,7 +185,7 @@ def _located(recipe: Recipe) -> tuple[Recipe, Files]:
     objective = classes.resolved(recipe.objective, files.backbone)
     recipe = recipe.changed(objective=objective)
     named = {name: (name, _picture_digest(name, known)) for name, known in recipe.pictures.items()}
-    return recipe.with_pictures(named).resolved(found), files
+    return recipe.with_picture_files(named).resolved(found), files
 
 
 def _check_named(recipe: Recipe) -> None:

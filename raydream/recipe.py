@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, GetCoreSchemaHandler, ValidationError, m
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, core_schema
 
-from raydream.core.objectives import HALVES, KINDS, L2, PICTURES, AnyTerm, Guide, Mean, Objective, Term
+from raydream.core.objectives import HALVES, IMAGE_KEYS, KINDS, L2, AnyTerm, Guide, Mean, Objective, Term
 from raydream.errors import UsageError, nearest
 from raydream.types import Balance, Canvas, Carry, Keep, Optimizer, Pooling, Precision, StepRule, Tiling
 
@@ -107,7 +107,7 @@ class Recipe:
         balance: `source` divides each term of the objective by its value on the photograph, so that layers with small
             activations count as much as those with large ones; `none` does not.
         canvas: what is changed: `pixels`, or `fourier` coefficients in decorrelated colours; see `canvas`.
-        optimizer: `ascent`, or `adam`, whose step size is the learning rate.
+        optimizer: `ascent` is plain gradient ascent; `adam` takes `step_size` as its learning rate.
         bands: how strong each frequency band of the gradient is, finest first; see `update.equalize`. Empty: the
             gradient stays as it is.
         rotate: largest random rotation before each step, in degrees.
@@ -251,7 +251,7 @@ class Recipe:
         found = [_pictures(part) for part in parts]
         return {name: digest for part in found for name, digest in part.values()}
 
-    def with_pictures(self, files: Mapping[str, tuple[str, str | None]]) -> Recipe:
+    def with_picture_files(self, files: Mapping[str, tuple[str, str | None]]) -> Recipe:
         """The recipe with other paths or URLs, and digests, of its guides, styles and masks, by their names before."""
 
         def changes(part: Term | Recipe) -> dict[str, Any]:
@@ -308,7 +308,7 @@ class Recipe:
         if self.weights_digest:
             values |= {"backbone": self.backbone.rsplit("/", 1)[-1], "weights": None}
         for part in (*values["objective"], values):
-            for key in PICTURES:
+            for key in IMAGE_KEYS:
                 if part.get(f"{key}_digest") and part.get(key) not in HALVES:
                     part[key] = None
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
@@ -337,7 +337,7 @@ def _given(term: Term, kind: str, image: str) -> dict[str, Any]:
 
 def _pictures(part: Term | Recipe) -> dict[str, tuple[str, str | None]]:
     """Attribute -> the name and the digest of its image, for a term or a recipe."""
-    named = {key: getattr(part, key, None) for key in PICTURES}
+    named = {key: getattr(part, key, None) for key in IMAGE_KEYS}
     return {key: (name, getattr(part, f"{key}_digest")) for key, name in named.items() if name and name not in HALVES}
 
 

@@ -526,9 +526,9 @@ def test_the_names_of_pictures_matter_only_until_they_are_known() -> None:
         Recipe(mask="left").with_images("guide", [f"{place}/a.jpg"]) for place in ("/home/me", "gs://bucket")
     )
     assert here.digest != there.digest
-    known = [recipe.with_pictures({n: (n, "ab" * 32) for n in recipe.pictures}) for recipe in (here, there)]
+    known = [recipe.with_picture_files({n: (n, "ab" * 32) for n in recipe.pictures}) for recipe in (here, there)]
     assert known[0].digest == known[1].digest
-    other = here.with_pictures({n: (n, "cd" * 32) for n in here.pictures})
+    other = here.with_picture_files({n: (n, "cd" * 32) for n in here.pictures})
     assert other.digest != known[0].digest
 
 

@@ -11,7 +11,10 @@ from raydream.errors import UsageError
 
 def layers(
     backbone: Annotated[
-        str, typer.Argument(help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file.")
+        str,
+        typer.Argument(
+            metavar="BACKBONE", help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file."
+        ),
     ],
     weights: Annotated[
         str | None,

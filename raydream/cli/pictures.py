@@ -133,7 +133,7 @@ def _save_numbered(dream: Dream, folder: str) -> str:
 
 
 def replay(
-    image: Annotated[str, typer.Argument(help="A dream made by raydream.")],
+    image: Annotated[str, typer.Argument(metavar="DREAM", help="A dream made by raydream.")],
     source: Annotated[
         str | None, typer.Option(help="Its photograph, or the folder that contains it. Default: the dream's folder.")
     ] = None,

@@ -30,7 +30,7 @@ def style(
         ),
     ] = "style",
     content: Annotated[
-        float | None, typer.Option(min=0, help="More keeps more of the photograph. Default: as in the recipe (0.5).")
+        float | None, typer.Option(min=0, help="How much of the photograph to keep. Default: as in the recipe (0.5).")
     ] = None,
     dream: Annotated[
         list[str] | None,

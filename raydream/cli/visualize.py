@@ -59,7 +59,10 @@ def _width_and_height(text: str) -> list[int]:
 
 def visualize(
     backbone: Annotated[
-        str, typer.Argument(help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file.")
+        str,
+        typer.Argument(
+            metavar="BACKBONE", help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file."
+        ),
     ],
     layers: Annotated[
         list[str], typer.Argument(metavar="LAYER...", help="Layers; `raydream layers BACKBONE` lists them.")

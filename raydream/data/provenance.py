@@ -96,7 +96,7 @@ def checked_recipe(inside: dict[str, Any], changes: Mapping[str, Any], image: st
     """
     recipe = Recipe.parse(inside["recipe"], changes, where="recipe inside")
     inner = Recipe.parse(inside["recipe"], where="recipe inside").pictures
-    recipe = recipe.with_pictures({
+    recipe = recipe.with_picture_files({
         name: (_known(name, recipe, image) if name in inner else name, d) for name, d in recipe.pictures.items()
     })  # fmt: skip
     key = "backbone" if recipe.backbone not in DEFAULT_WEIGHTS else "weights"
@@ -116,7 +116,7 @@ def renamed(recipe: Recipe, named: Recipe) -> Recipe:
     """A recipe of `checked_recipe`, resolved, with the names of `named`, since its files may be copies."""
     files = zip(recipe.pictures.items(), named.pictures, strict=True)
     pictures = {here: (name, digest) for (here, digest), name in files}
-    return recipe.changed(backbone=named.backbone, weights=named.weights).with_pictures(pictures)
+    return recipe.changed(backbone=named.backbone, weights=named.weights).with_picture_files(pictures)
 
 
 def _known(name: str, recipe: Recipe, image: str) -> str:

@@ -48,7 +48,9 @@ def test_no_more_than_a_tile_goes_through_the_network(tiling, most, tiny64, monk
             yield view
 
     monkeypatch.setattr(gradients, "_views", watched)
-    monkeypatch.setattr(octave, "_guide_activations", lambda *given: pytest.fail("a whole image goes through the network"))
+    monkeypatch.setattr(
+        octave, "_guide_activations", lambda *given: pytest.fail("a whole image goes through the network")
+    )
     constants(tiny64, tiling)
     assert len(sizes) == 18  # nine tiles of the photographs, nine of the style, which two terms share
     assert max(max(size) for size in sizes) <= most

@@ -10,14 +10,14 @@ from raydream.core.objectives.features import CLASS_LAYER, L2, Direction, Mean, 
 from raydream.core.objectives.kinds import KINDS, AnyTerm
 from raydream.core.objectives.penalties import Likeness, Smoothness
 from raydream.core.objectives.references import Content, Difference, Guide, Style
-from raydream.core.objectives.terms import HALVES, PICTURES, Objective, Reading, Term
+from raydream.core.objectives.terms import HALVES, IMAGE_KEYS, Objective, Reading, Term
 
 __all__ = [
     "CLASS_LAYER",
     "HALVES",
+    "IMAGE_KEYS",
     "KINDS",
     "L2",
-    "PICTURES",
     "AnyTerm",
     "Content",
     "Difference",

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 from raydream.types import FeatureMap, Tensor
 
 HALVES = ("left", "right", "top", "bottom")  # masks that need no image
-PICTURES = ("guide", "style", "mask")  # attributes of terms and recipes that name an image, each with a `*_digest`
+IMAGE_KEYS = ("guide", "style", "mask")  # keys of terms and recipes that name an image, each with a `*_digest`
 
 
 class Reading(NamedTuple):

@@ -25,7 +25,9 @@ def prepare(job: Job) -> tuple[Job, Input]:
     recipe = job.recipe
     weights = recipe.weights and storage.absolute_if_file(recipe.weights)
     recipe = recipe.changed(backbone=storage.absolute_if_file(recipe.backbone), weights=weights)
-    recipe = recipe.with_pictures({name: (storage.absolute(name), known) for name, known in recipe.pictures.items()})
+    recipe = recipe.with_picture_files(
+        {name: (storage.absolute(name), known) for name, known in recipe.pictures.items()}
+    )
     job = replace(
         job,
         input=storage.absolute(job.input),
