@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -31,8 +30,23 @@ Gain = Annotated[float, Field(ge=0, le=1000)]
 DEFAULT_WEIGHTS = {"inception_v3": "compact", "vgg16": "imagenet", "vgg19": "imagenet"}
 # A change of either of these changes the file of the weights.
 _WEIGHTS_FOLLOW = {"backbone", "weights"}
+_LARGEST = 1e9  # weight: with a much larger one, the objective is no longer a number
 # Attribute of a term -> its key in YAML, where they differ: `class` is a keyword of Python.
 KEYS = {"class_name": "class"}
+
+
+def _check_term(term: Term, number: int) -> None:
+    """Raises a ValueError if a value of the term with this number is wrong."""
+    if term.problem:
+        raise ValueError(f"objective[{number}]: {term.problem}")
+    if term.mask == "":
+        raise ValueError(f"objective[{number}]: mask is empty: {_MASK}")
+    name = getattr(term, "class_name", None) or term.layer or "pixels"
+    if not abs(term.weight) <= _LARGEST:
+        raise ValueError(f"objective: the weight of {name!r} must be from -1e9 to 1e9, not {term.weight}")
+    channels = getattr(term, "channels", None)
+    if channels is not None and min(channels, default=-1) < 0:
+        raise ValueError(f"objective: the channels of {name!r} must be one or more numbers of at least 0")
 
 
 class _Parsing:
@@ -156,16 +170,7 @@ class Recipe:
         if self.weights is None and self.backbone in DEFAULT_WEIGHTS:
             object.__setattr__(self, "weights", DEFAULT_WEIGHTS[self.backbone])
         for number, term in enumerate(self.objective.terms):
-            if term.problem:
-                raise ValueError(f"objective[{number}]: {term.problem}")
-            if term.mask == "":
-                raise ValueError(f"objective[{number}]: mask is empty: {_MASK}")
-            name = getattr(term, "class_name", None) or term.layer or "pixels"
-            if not math.isfinite(term.weight):
-                raise ValueError(f"objective: the weight of {name!r} must be a finite number, not {term.weight}")
-            channels = getattr(term, "channels", None)
-            if channels is not None and min(channels, default=-1) < 0:
-                raise ValueError(f"objective: the channels of {name!r} must be one or more numbers of at least 0")
+            _check_term(term, number)
         if not self.objective.features:
             raise ValueError("objective: needs at least one term with a layer or class")
         if self.mask == "":
@@ -321,15 +326,19 @@ class Recipe:
 
 
 # Options of an image on the command line; a URL may contain colons, too.
-_OPTION = re.compile(r":(mask|weight|match)=")
+_OPTIONS = ("mask", "weight", "match")
+_OPTION = re.compile(rf":({'|'.join(_OPTIONS)})=")
 
 
 def _given(term: Term, kind: str, image: str) -> dict[str, Any]:
     """A term as in YAML that takes an image with options."""
     name, *options = _OPTION.split(image)
-    given: dict[str, Any] = dict(zip(options[::2], options[1::2], strict=True))
+    keys, given = options[::2], dict(zip(options[::2], options[1::2], strict=True))
+    known = f"the options are :{'=, :'.join(_OPTIONS)}=, each once"
+    if len(given) < len(keys) or ("://" not in name and re.search(r":\w+=", name)):
+        raise UsageError(f"{kind} {image}: {known}")
     try:
-        weight = float(given.pop("weight", 1.0))
+        weight = float(given.pop("weight", "1"))
     except ValueError as error:
         raise UsageError(f"{kind} {image}: weight must be a number") from error
     return _written_term(term) | given | {kind: name, "weight": weight * term.weight}

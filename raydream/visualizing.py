@@ -37,9 +37,10 @@ def chosen(text: str, count: int) -> list[int]:
         first, _, last = part.partition("-")
         if not (first.isdecimal() and (last or first).isdecimal()):
             raise UsageError(f"channels {text!r}: must be numbers and ranges such as 0-15,40, or all")
-        numbers += range(int(first), int(last or first) + 1)
-    if wrong := [n for n in numbers if n >= count]:
-        raise UsageError(f"channels {text!r}: the layer has channels 0 to {count - 1}, not {wrong[0]}")
+        start, end = int(first), int(last or first)
+        if max(start, end) >= count:
+            raise UsageError(f"channels {text!r}: the layer has channels 0 to {count - 1}, not {max(start, end)}")
+        numbers += range(start, end + 1)
     if not numbers:
         raise UsageError(f"channels {text!r}: a range goes from a smaller to a larger number")
     return list(dict.fromkeys(numbers))

@@ -276,7 +276,7 @@ STEPS = "steps: must be a whole number of at least 1, or a list with one for eac
 SIZE = "size: must be a short side in pixels, or [width, height], not "
 CHANNELS = "objective: the channels of 'a' must be one or more numbers of at least 0"
 CLASS = "class 'b' decides the layer, channels and kind: leave them out"
-WEIGHT = "objective: the weight of 'a' must be a finite number, not "
+WEIGHT = "objective: the weight of 'a' must be from -1e9 to 1e9, not "
 MISTAKES = [
     ({"octaves": 0}, "octaves: must be at least 1, not 0"),
     ({"octaves": 33}, "octaves: must be at most 32, not 33"),
@@ -517,7 +517,7 @@ def test_guides_take_the_layers_of_the_recipe() -> None:
         Recipe(objective={"class": "banjo"}).with_images("guide", ["a.jpg"])
     with pytest.raises(UsageError, match=r"guide a.jpg:weight=x: weight must be a number"):
         recipe.with_images("guide", ["a.jpg:weight=x"])
-    with pytest.raises(UsageError, match=r"match: must be 'channels' or 'positions', not 'x'"):
+    with pytest.raises(UsageError, match=r"match: must be 'channels', 'positions' or 'mix', not 'x'"):
         recipe.with_images("guide", ["a.jpg:match=x"])
 
 

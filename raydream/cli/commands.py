@@ -49,6 +49,8 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
         status = _fail(name, error.format_message() if isinstance(error, typer.TyperException) else str(error), USAGE)
     except (WorkError, OSError) as error:
         status = _fail(name, _reason(error), FAILED)
+    except MemoryError:
+        status = _fail(name, "not enough memory: choose a smaller size", FAILED)
     except (KeyboardInterrupt, typer.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # Click takes it for the end of the user's input
             status = _fail(name, "a file ends too early", FAILED)

@@ -5,7 +5,7 @@ python -m tests.bench.guides local FOLDER [--pairs 20]       # two guides, each 
 python -m tests.bench.guides passes PHOTOGRAPH               # CPU seconds of a step with one and with two passes
 
 The figures of guides are cosines between the channel means of `mixed5` on a dream, or on a part of it, and on a guide
-image, both at the guide's size. `unguided` is a dream with the mean of `mixed5` as its objective.
+image at the size of guides. `unguided` is a dream with the mean of `mixed5` as its objective.
 """
 
 from __future__ import annotations
@@ -96,12 +96,12 @@ def dreamed(photograph: str, guides: Sequence[str], changes: dict[str, object]) 
 
 
 def means(picture: str | NDArray[np.float32], part: str = "") -> NDArray[np.float64]:
-    """The channel means of the layer on a picture whose short side is that of guides, in a part of it."""
+    """The channel means of the layer on a dream, or on a part of it, or on a guide (a file) at the size of guides."""
     from raydream.core import masks
 
-    image = api.photograph(picture).image if isinstance(picture, str) else picture
+    image = codec.fit(api.photograph(picture).image, 224) if isinstance(picture, str) else picture
     _, backbone = api.loaded(Recipe(objective=LAYER))
-    features = np.asarray(backbone.activations(codec.fit(image, 224)[None])[0])[0]
+    features = np.asarray(backbone.activations(image[None])[0])[0]
     if not part:
         return features.mean(axis=(0, 1), dtype=np.float64)
     size = features.shape[:2]

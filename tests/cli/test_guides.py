@@ -149,6 +149,9 @@ def test_mistakes_are_one_line(cli: Cli, tiny_path: str, folder: Path) -> None:
     for words, said in (
         (("--set", "objective={class: banjo}"), "a guide needs a term in the objective"),
         (("--guide", f"{guide}:weight=x"), "a.png:weight=x: weight must be a number"),
+        (("--guide", f"{guide}:foo=1"), "a.png:foo=1: the options are :mask=, :weight=, :match=, each once"),
+        (("--guide", f"{guide}:mask=left:mask=right"), "the options are :mask=, :weight=, :match=, each once"),
+        (("--guide", f"{guide}:weight=1e300"), "the weight of 'mixed5' must be from -1e9 to 1e9, not 1e+300"),
         (("--guide", f"{guide}:match=all"), "match: must be 'channels' or 'positions', not 'all'"),
         ((*backbone, "--set", "objective=hihg"), "has no layer 'hihg'"),
     ):

@@ -40,6 +40,7 @@ TERMS = {
     "direction": Direction(layer="high", channels=(0, 2), values=(1.0, -0.5), power=2.0),
     "picked": Picked(layer="mix", which="middle", count=2),
     "guide": Guide(layer="high", guide="guide"),
+    "mix": Guide(layer="high", guide="guide", match="mix", mask="mask"),
     "difference": Difference(layer="mix"),
     "content": Content(layer="high"),
     "style": Style(layer="mix", style="guide"),

@@ -24,13 +24,15 @@ class Guide(Term):
         match: `channels` weights each channel with its mean activation on the guide (the seed project). `positions`
             multiplies the activations at each position with those at the guide's position that gives the largest
             product (Mordvintsev et al., 2015); the guide's are scaled to length 1, so that the position with
-            the largest activations does not always win.
+            the largest activations does not always win. `mix` also wants the channels in the guide's proportions, so
+            channels that the guide lacks stay weak. Its value is (m . g) * max(0.1, cos(m, g)) ** 2, with the channel
+            means m of the dream and g of the guide, g of length 1 (like lucid's `direction`, but of the means).
     """
 
     kind: Literal["guide"] = "guide"
     guide: str = ""
     guide_digest: str | None = None
-    match: Literal["channels", "positions"] = "channels"
+    match: Literal["channels", "positions", "mix"] = "channels"
 
     arguments: ClassVar[tuple[str, ...]] = ("weight", "guide", "guide_digest")
 
@@ -39,24 +41,48 @@ class Guide(Term):
         """The guide."""
         return (self.guide,)
 
+    @property
+    def linear(self) -> bool:
+        """See `Term.linear`."""
+        return self.match != "mix"
+
     def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
         """The weights of the channels, (channels,), or the guide's activations, (positions, channels)."""
         (guide,) = known
-        if self.match == "channels":
-            weights = guide.mean(axis=(0, 1))
-            return (weights / max(np.abs(weights).sum(), 1e-12),)
-        activations = guide.reshape(-1, channels)
-        return (activations / np.maximum(np.linalg.norm(activations, axis=1, keepdims=True), 1e-12),)
+        if self.match == "positions":
+            activations = guide.reshape(-1, channels)
+            return (activations / np.maximum(np.linalg.norm(activations, axis=1, keepdims=True), 1e-12),)
+        means = guide.mean(axis=(0, 1))
+        return (means / max(np.linalg.norm(means, 2 if self.match == "mix" else 1), 1e-12),)
+
+    def statistics_shape(self, channels: int) -> tuple[int, ...]:
+        """See `Term.statistics_shape`."""
+        return (channels,) if self.match == "mix" else ()
 
     def statistics(self, reading: Reading) -> Tensor:
-        """See `Term.statistics`."""
+        """See `Term.statistics`; for `mix`, the sum of each channel."""
         import tensorflow as tf
 
         (guide,) = reading.constants
+        if self.match == "mix":
+            mask = 1.0 if reading.mask is None else reading.mask[..., None]
+            return tf.reduce_sum(reading.activations * mask, axis=(1, 2))
         if self.match == "channels":
             return summed(tf.tensordot(reading.activations, guide, 1), reading)
         best = tf.stop_gradient(tf.gather(guide, _best_match(reading.activations, guide)))
         return summed(tf.reduce_mean(reading.activations * best, axis=-1), reading)
+
+    def value(self, statistics: Tensor, positions: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
+        """See `Term.value`."""
+        import tensorflow as tf
+
+        if self.match != "mix":
+            return super().value(statistics, positions, constants)
+        means = statistics / tf.cast(positions, statistics.dtype)
+        along = tf.linalg.matvec(means, constants[0])
+        # The length has a small constant, since the gradient of a length of zero is not a number.
+        length = tf.sqrt(tf.reduce_sum(tf.square(means), axis=-1) + 1e-12)
+        return along * tf.square(tf.maximum(along / length, 0.1))
 
 
 def _best_match(activations: Tensor, guide: Tensor) -> Tensor:
@@ -111,8 +137,12 @@ class Content(Term):
 
     kind: Literal["content"] = "content"
 
-    linear: ClassVar[bool] = False
     needs_source: ClassVar[bool] = True
+
+    @property
+    def linear(self) -> bool:
+        """See `Term.linear`."""
+        return False
 
     def statistics_shape(self, channels: int) -> tuple[int, ...]:
         """See `Term.statistics_shape`."""
@@ -149,8 +179,12 @@ class Style(Term):
     style: str = ""
     style_digest: str | None = None
 
-    linear: ClassVar[bool] = False
     arguments: ClassVar[tuple[str, ...]] = ("weight", "style", "style_digest")
+
+    @property
+    def linear(self) -> bool:
+        """See `Term.linear`."""
+        return False
 
     @property
     def pictures(self) -> tuple[str, ...]:

@@ -51,11 +51,15 @@ class Term(ABC):
     mask: str | None = None
     mask_digest: str | None = None
 
-    linear: ClassVar[bool] = True  # whether the value is linear in the statistics
     needs_source: ClassVar[bool] = False  # whether it reads the photographs' activations
     on_pixels: ClassVar[bool] = False  # whether it reads the pixels of the whole octave instead of a layer
     of_source: ClassVar[bool] = False  # whether its constants are computed from the photographs
     arguments: ClassVar[tuple[str, ...]] = ("weight",)  # attributes that are arguments of the traced functions
+
+    @property
+    def linear(self) -> bool:
+        """Whether the value is linear in the statistics."""
+        return True
 
     @property
     def masked(self) -> bool:
