@@ -64,7 +64,7 @@ def traced(backbone: Backbone, objective: Objective, context: Context) -> Traced
 
 
 def forget() -> None:
-    """Drops all traced functions, and with them the backbones that they hold in memory."""
+    """Drops all traced functions, and with them the backbones that they hold; see `octave.forget`."""
     _traced.cache_clear()
 
 

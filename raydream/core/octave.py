@@ -55,6 +55,13 @@ def _noisy(source: Tensor, objective: Objective) -> Tensor:
     return source + tf.constant(noise, source.dtype)
 
 
+def forget() -> None:
+    """Drops everything that is kept for the next octave, and with it the backbones that it holds in memory."""
+    for cached in (_of_picture, _maps, _activations):
+        cached.cache_clear()
+    gradients.forget()
+
+
 # ---- constants
 
 
