@@ -57,7 +57,7 @@ def _noisy(source: Tensor, objective: Objective) -> Tensor:
 
 def forget() -> None:
     """Drops everything that is kept for the next octave, and with it the backbones that it holds in memory."""
-    for cached in (_of_picture, _maps, _activations):
+    for cached in (_measured_picture, _guide_activations, _activations):
         cached.cache_clear()
     gradients.forget()
 
