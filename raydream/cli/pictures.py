@@ -26,7 +26,7 @@ Set = Annotated[
     ),
 ]
 Output = Annotated[str, typer.Option("--output", "-o", help="Output: a file (.png, .jpg, .webp) or a folder.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite the file that -o names.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
 def complete_recipe(start: str) -> list[str]:
