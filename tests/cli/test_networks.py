@@ -55,6 +55,16 @@ def test_layers_lists_the_classes_of_a_classifier(cli: Cli, tiny_path: str, tmp_
     assert "classes" not in cli("layers", tiny_path)[1]
 
 
+def test_layers_names_the_page_of_the_channels(cli: Cli, tiny_path: str) -> None:
+    code, out, err = cli("layers", "inception_v3")
+    assert (code, err) == (0, "")
+    page = Path(out.strip().splitlines()[-1].partition(", see ")[2])
+    listed = re.findall(r"│ (mixed\d+) ", out)
+    assert len(listed) == 9
+    assert re.findall("<h2>(.*)</h2>", page.read_text()) == listed
+    assert f"use raydream visualize {tiny_path} LAYER" in cli("layers", tiny_path)[1]
+
+
 def test_every_key_of_a_recipe_and_of_a_term_is_explained_in_the_help_and_in_the_docs(cli: Cli) -> None:
     from dataclasses import fields
     from pathlib import Path
