@@ -78,10 +78,8 @@ def passes(given: argparse.Namespace) -> None:
     """CPU seconds of a dream in tiles with a linear objective, and with one that needs two passes."""
     photograph = api.photograph(given.files[0])
     plan = {"size": 800, "octaves": 1, "steps": 4, "tile": 300}
-    objectives = {
-        "one pass": LAYER,
-        "two passes": [{"layer": LAYER}, {"kind": "content", "layer": LAYER, "weight": 0.0}],
-    }
+    mix = {"kind": "guide", "layer": LAYER, "match": "mix", "guide": given.files[0]}
+    objectives = {"one pass": {**mix, "match": "channels"}, "two passes": mix}
     for _, (name, objective) in itertools.product(range(4), objectives.items()):
         recipe, backbone = api.loaded(Recipe.load("classic", {**plan, "objective": objective}))
         began = time.process_time()
