@@ -78,7 +78,7 @@ class Sweep:
         ),
     ] = None
     cpus_per_trial: Annotated[
-        float, typer.Option(min=0, metavar="N", help="Cores per trial, also a fraction.", rich_help_panel=_WORKERS)
+        float, typer.Option(min=0.01, metavar="N", help="Cores per trial, also a fraction.", rich_help_panel=_WORKERS)
     ] = 1.0
     gpus_per_trial: Annotated[
         float | None,

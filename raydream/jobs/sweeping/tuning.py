@@ -15,12 +15,14 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from raydream import runtime
 from raydream.data.storage import Folder
 from raydream.data.trials import Status, Trial, write_trial
-from raydream.errors import UsageError
+from raydream.errors import UsageError, WorkError
 from raydream.jobs import cluster
 from raydream.jobs.dreaming.lease import Lease
 from raydream.jobs.ray_errors import cause
@@ -44,11 +46,13 @@ def run_trials(
         done: called with each trial when it is written.
 
     Raises:
-        UsageError: GPUs are requested, but there are none.
+        UsageError: this machine has fewer cores than a trial needs, or no GPU.
         WorkError: the cluster or the storage failed.
     """
     sweep = plan.sweep
+    cluster.check_cores(sweep.cpus_per_trial, "--cpus-per-trial")
     gpus = cluster.devices(sweep.gpus_per_trial, "--gpus-per-trial").gpus
+    runtime.advise_precision(sweep.base.precision, gpu=bool(gpus))
     search, scheduler = search_of(plan), _scheduler(plan, earlier)
     for trial in earlier:
         search.tell(trial)
@@ -71,7 +75,10 @@ def run_trials(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except TuneError as error:
+            raise ledger.error or WorkError(f"Ray Tune failed: {cause(error)}") from error
 
 
 @contextmanager
@@ -161,6 +168,7 @@ class _Ledger(_Unstored, tune.Callback):
     def __init__(self, plan: Plan, search: Search, lease: Lease, done: Callable[[Trial], None]) -> None:
         self._plan, self._search, self._lease, self._done = plan, search, lease, done
         self._reports: dict[str, list[Report]] = {}
+        self.error: Exception | None = None  # why nothing more can be written; Tune keeps it only as text
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
         """Keeps a report; a trial that is tried again begins with its first octave."""
@@ -189,8 +197,12 @@ class _Ledger(_Unstored, tune.Callback):
         self._write(replace(_trial(config, "refused", []), error=reason))
 
     def _write(self, trial: Trial) -> None:
-        self._lease.check()
-        write_trial(Folder(self._plan.sweep.output), trial)
+        try:
+            self._lease.check()
+            write_trial(Folder(self._plan.sweep.output), trial)
+        except (WorkError, OSError) as error:
+            self.error = error
+            raise
         self._search.tell(trial)
         self._done(trial)
 
