@@ -90,14 +90,14 @@ def of_asha(photographs: str, out: Path) -> Iterator[str]:
 
 
 def of_atlas(photographs: str, out: Path) -> Iterator[str]:
-    """The cells that the atlas and random search fill with 80 trials each."""
+    """The cells that the atlas and random search fill with 60 trials each."""
     for seed in SEEDS:
         found = []
         for search in ("random", "atlas"):
             place = out / f"{search}-{seed}"
             trials = sweep.run(
                 swept(
-                    photographs, place, {"size": 128, "steps": 6}, WIDE, trials=80, probes=1, seed=seed, search=search
+                    photographs, place, {"size": 128, "steps": 6}, WIDE, trials=60, probes=1, seed=seed, search=search
                 )
             )
             metric = read_sweep(Folder(str(place))).metric_of

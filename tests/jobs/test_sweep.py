@@ -20,7 +20,7 @@ from raydream.core import canvas
 from raydream.data import codec, spaces
 from raydream.data.job import Job
 from raydream.data.storage import Folder
-from raydream.data.trials import Trial, read_sweep, read_trials
+from raydream.data.trials import Trial, read_sweep, read_trials, write_sweep, write_trial
 from raydream.errors import UsageError
 from raydream.jobs import dream_dataset, sweep
 from raydream.jobs.sweeping import trial as trials
@@ -49,7 +49,9 @@ def asked(photographs: Path, tmp_path: Path, tiny_path: str) -> Any:
     """Makes the settings of a small sweep."""
 
     def make(space: Any = SPACE, name: str = "out", changes: Any = None, **options: Any) -> Sweep:
-        base = Recipe(backbone=tiny_path, octaves=3, steps=2, tile=96).changed(objective="low", **(changes or {}))
+        base = Recipe(backbone=tiny_path, octaves=3, steps=2, tile=96).changed(
+            **{"objective": "low", **(changes or {})}
+        )
         known = {"input": str(photographs), "output": str(tmp_path / name), "trials": 4, "probes": 2}
         return Sweep(**{**known, **options}, base=base, space=spaces.parse(space))
 
@@ -136,53 +138,6 @@ def test_asha_stops_trials_and_knows_the_earlier_ones(cluster: None, asked: Any)
     # Without the poor trials, a later run still knows what is poor from the good ones.
     (Path(asked().output) / "_raydream/trials/0000005.json").unlink()
     assert sweep.run(asked(**options, trials=6))[5].status == "stopped"
-
-
-def test_the_grid_has_every_combination(cluster: None, asked: Any) -> None:
-    space = {"step_size": {"grid": [0.01, 0.02]}, "steps": {"choice": [1, 2]}}
-    found = sweep.run(asked(space=space, search="grid", trials=None, probes=1))
-    assert [(t.parameters["step_size"], t.parameters["steps"]) for t in found] == [
-        (0.01, 1),
-        (0.01, 2),
-        (0.02, 1),
-        (0.02, 2),
-    ]
-
-
-def test_the_atlas_varies_what_is_on_the_map(cluster: None, asked: Any) -> None:
-    job = asked(search="atlas", trials=6, probes=1)
-    found = sweep.run(job)
-    drawn = [job.space.draw(0, number) for number in range(6)]
-    assert [trial.parameters == one for trial, one in zip(found, drawn, strict=True)][:2] == [True, True]
-    assert not all(trial.parameters == one for trial, one in zip(found, drawn, strict=True))
-    assert {trial.status for trial in found} == {"done"}
-
-
-def test_optuna_learns_and_continues(cluster: None, asked: Any) -> None:
-    pytest.importorskip("optuna")
-    sweep.run(asked(search="optuna", trials=3, probes=1))
-    found = sweep.run(asked(search="optuna", trials=5, probes=1))
-    assert {trial.status for trial in found} == {"done"}
-    assert len({trial.parameters["step_size"] for trial in found}) == 5
-    search = search_of(prepare(asked(search="optuna", trials=5, probes=1)))
-    for trial in found:
-        search.tell(trial)
-    assert set(search.ask(5)) == {"step_size", "objective"}
-
-
-def test_another_network_measures(cluster: None, asked: Any, classifier: str) -> None:
-    found = sweep.run(asked(trials=1, probes=1, transfer=f"{classifier}:low+high", metric="transfer"))
-    assert found[0].scores["transfer"] != found[0].scores["gain"]
-
-
-def test_a_sweep_around_a_trial(cluster: None, asked: Any, tmp_path: Path, photographs: Path) -> None:
-    found = sweep.run(asked(trials=2, probes=1))
-    near = [str(photographs), str(tmp_path / "near"), "--around", f"{tmp_path}/out:1", "--trials", "3", "--probes", "1"]
-    with pytest.raises(SystemExit) as ended:
-        commands.run(raydream, "raydream", ["sweep", *near])
-    assert ended.value.code == 0
-    sizes = [trial.parameters["step_size"] for trial in read_trials(Folder(str(tmp_path / "near")))]
-    assert all(0.6 < size / found[1].parameters["step_size"] < 1.7 for size in sizes)
 
 
 # ---------------------------------------------------------------- what it survives
@@ -369,6 +324,71 @@ def test_a_broken_probe_image_is_one_line(asked: Any, tmp_path: Path) -> None:
         prepare(asked(input=str(tmp_path / "broken"), probes=1))
 
 
+# ---------------------------------------------------------------- the searches
+
+
+def finished(number: int, parameters: Any, **scores: float) -> Trial:
+    known = {"gain": 1.0, "ssim": 0.5, "motif": 7.0, "color_shift": 3.0, "strength": 0.1, **scores}
+    recipe = {"number": number, "parameters": parameters, "recipe": {}, "scores": known, "gains": {}, "pictures": {}}
+    return Trial(status="done", **recipe)
+
+
+def test_the_atlas_varies_what_is_on_the_map(asked: Any) -> None:
+    """After a quarter of the trials; what it varies has empty cells beside it and is the best of its cell."""
+    plan = prepare(asked(search="atlas", trials=8))
+    drawn, search = plan.sweep.space.draw, search_of(plan)
+    assert [search.ask(number) for number in range(3)] == [drawn(0, number) for number in range(3)], "nothing to vary"
+    best = {"step_size": 0.02, "objective": "low"}
+    search.tell(finished(0, {"step_size": 0.005, "objective": "low"}, gain=0.5))
+    search.tell(finished(1, best, gain=2.0))
+    search.tell(finished(2, {"step_size": 0.05, "objective": "low"}, gain=0.1))
+    assert search.ask(1) == drawn(0, 1), "the start is random"
+    found = [search.ask(number) for number in range(2, 60)]
+    assert found[0] == search.ask(2), "it depends on the number and the map alone"
+    sizes = np.log([one["step_size"] for one in found])
+    assert sizes.mean() == pytest.approx(np.log(0.02), abs=0.15)
+    assert 0.1 < sizes.std() < 0.6
+    assert {str(one["objective"]) for one in found} == {"low", "['low', 'high']"}
+
+
+def test_optuna_learns_and_continues(asked: Any) -> None:
+    pytest.importorskip("optuna")
+    plan = prepare(asked(search="optuna", trials=60, metric="gain"))
+    known: list[Trial] = []
+    for _ in range(2):  # a run, and one that continues it
+        search = search_of(plan)
+        for trial in known:
+            search.tell(trial)
+        for number in range(len(known), len(known) + 25):
+            parameters = search.ask(number)
+            off = abs(np.log(parameters["step_size"] / 0.02)) + (parameters["objective"] != "low")
+            known.append(finished(number, parameters, gain=float(-off)))
+            search.tell(known[-1])
+    early, late = (np.mean([trial.scores["gain"] for trial in part]) for part in (known[:10], known[-10:]))
+    assert late > early + 0.3
+    search.tell(Trial(**{**vars(finished(50, search.ask(50))), "status": "failed", "scores": {}}))
+    search.tell(Trial(**{**vars(finished(51, search.ask(51))), "status": "stopped"}))
+
+
+def test_a_sweep_around_a_trial(asked: Any, tmp_path: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, near = Folder(str(tmp_path / "out")), []
+    write_sweep(out, prepare(asked()).swept)
+    write_trial(out, finished(7, {"step_size": 0.02, "objective": "low"}))
+    monkeypatch.setattr(sweep, "run", lambda job: near.append(job) or [])
+    words = ["sweep", str(photographs), str(tmp_path / "near"), "--around", f"{out.url}:7", "--set", "steps=5"]
+    with pytest.raises(SystemExit):
+        commands.run(raydream, "raydream", words)
+    (job,) = near
+    assert job.base.as_dict() == asked(changes={"steps": 5}).base.as_dict()
+    (_, sizes), (_, objectives) = job.space.keys
+    assert 0.012 < sizes.low < 0.02 < sizes.high < 0.03
+    assert objectives.values == ("low", ["low", "high"])
+    words[4] = f"{out.url}:8"
+    with pytest.raises(SystemExit) as ended:
+        commands.run(raydream, "raydream", words)
+    assert ended.value.code == commands.USAGE
+
+
 # ---------------------------------------------------------------- one trial
 
 
@@ -389,6 +409,15 @@ def test_trials_with_the_same_layers_are_traced_once(asked: Any) -> None:
         counts.append([function.experimental_get_tracing_count() for function in traced])
     assert counts[0] == counts[1] == counts[2]
     assert gradients._traced.cache_info().misses == 1
+
+
+def test_another_network_measures(asked: Any, classifier: str) -> None:
+    plan = prepare(asked(transfer=f"{classifier}:low+high", metric="transfer"))
+    recipe = plan.recipe_of({"step_size": 0.03})
+    *_, report = trials.reports(plan, trials.read_probes(plan), 0, recipe.as_dict())
+    assert report.score is not None
+    assert report.metric == report.score.transfer
+    assert report.score.transfer != report.score.gain
 
 
 def test_a_small_octave_is_left_out_for_all_probe_images(asked: Any) -> None:
