@@ -27,9 +27,14 @@ from raydream.errors import UsageError
 from raydream.jobs.sweeping.job import Sweep
 
 if TYPE_CHECKING:
+    from raydream.data.spaces import Space
+    from raydream.data.storage import Folder
     from raydream.data.trials import Trial
     from raydream.jobs.dreaming.lease import Lease
     from raydream.jobs.sweeping.prepare import Plan
+
+_NEAR = 0.15  # how much of a range is near a trial, to both sides
+_WORDS = {"done": "done", "stopped": "stopped early", "failed": "failed", "refused": "refused"}  # by status
 
 
 def run(sweep: Sweep) -> list[Trial]:
@@ -98,7 +103,7 @@ def main(
     recipe: Annotated[
         str | None,
         typer.Option(
-            "--recipe", "-r", help="What is varied: a preset, or the path or URL of a .yaml file. Default: classic."
+            "--recipe", "-r", help="What is varied: a preset, or the path or URL of a .yaml file. Default: quick."
         ),
     ] = None,
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change a value of the recipe.")] = None,
@@ -119,7 +124,7 @@ def main(
 ) -> int:
     """Find the best recipe: dream a few photographs with many recipes. The same command continues where it stopped.
 
-    Exit status: 0 done, 1 no trial is done or the whole job failed, 2 wrong usage, 130 interrupted.
+    Exit status: 0 done, 1 no trial could be done or the whole job failed, 2 wrong usage, 130 interrupted.
     """
     asked = job(**_varied(recipe, commands.changes(set or []), commands.changes(space or []), around))
     try:
@@ -140,7 +145,7 @@ def _varied(recipe: str | None, changes: dict[str, Any], space: dict[str, Any], 
     from raydream.recipe import Recipe
 
     if around is None:
-        return {"base": Recipe.load(recipe or "classic", changes), "space": spaces.parse(space)}
+        return {"base": Recipe.load(recipe or "quick", changes), "space": spaces.parse(space)}
     folder, _, number = around.rpartition(":")
     if recipe or space or not folder or not number.isdecimal():
         raise UsageError(f"--around {around}: must be OUT:NUMBER of another sweep, without --recipe and --space")
@@ -149,7 +154,7 @@ def _varied(recipe: str | None, changes: dict[str, Any], space: dict[str, Any], 
     return {"base": base, "space": _near(Folder(folder), swept.known_space, int(number))}
 
 
-def _near(out: Any, space: Any, number: int) -> Any:
+def _near(out: Folder, space: Space, number: int) -> Space:
     """The part of a space around a trial."""
     from raydream.data.trials import read_trials
 
@@ -159,15 +164,9 @@ def _near(out: Any, space: Any, number: int) -> Any:
     return space.near(trial.parameters, _NEAR)
 
 
-_NEAR = 0.15  # of a range, to both sides
-
-
 def _print_counts(trials: Sequence[Trial]) -> None:
     counts = {status: sum(trial.status == status for trial in trials) for status in _WORDS}
     print(json.dumps({"trials": len(trials), **counts}))
-
-
-_WORDS = {"done": "done", "stopped": "stopped early", "failed": "failed", "refused": "refused"}
 
 
 def _report(asked: Sweep, trials: Sequence[Trial]) -> int:
