@@ -201,11 +201,11 @@ def test_a_recipe_that_cannot_be_used_is_refused_and_not_tried_again(
     cluster: None, asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The size of trial 1 is known to be too small for the network only when it is dreamed."""
-    found = sweep.run(asked(space={"size": {"grid": [100, 4]}}, search="grid", trials=None, probes=1))
+    found = sweep.run(asked(space={"size": {"grid": [100, 2]}}, search="grid", trials=None, probes=1))
     assert [trial.status for trial in found] == ["done", "refused"]
     assert "too small" in found[1].error
     before = files(Path(asked().output))
-    sweep.run(asked(space={"size": {"grid": [100, 4]}}, search="grid", trials=None, probes=1))
+    sweep.run(asked(space={"size": {"grid": [100, 2]}}, search="grid", trials=None, probes=1))
     assert files(Path(asked().output)) == before
 
 
