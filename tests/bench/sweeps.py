@@ -90,26 +90,41 @@ def of_asha(photographs: str, out: Path) -> Iterator[str]:
 
 
 def of_atlas(photographs: str, out: Path) -> Iterator[str]:
-    """The cells that the atlas and random search fill with 60 trials each."""
+    """The cells that the atlas and random search fill with 50 trials each, one after another and without Ray."""
+    from raydream import runtime
+
+    runtime.worker(CORES)
     for seed in SEEDS:
         found = []
         for search in ("random", "atlas"):
-            place = out / f"{search}-{seed}"
-            trials = sweep.run(
-                swept(
-                    photographs, place, {"size": 128, "steps": 6}, WIDE, trials=60, probes=1, seed=seed, search=search
-                )
-            )
-            metric = read_sweep(Folder(str(place))).metric_of
-            cells = best_of_cells(trials, metric)
-            quality = sum(max(0.0, metric(trial)) for trial in cells.values())
-            found.append((len(cells), quality, sum(work(trial, 128, 170) for trial in trials)))
+            options = {"trials": 50, "probes": 1, "seed": seed, "search": search}
+            plan = prepare(swept(photographs, out / "none", {"size": 96, "steps": 6}, WIDE, **options))
+            trials = list(_searched(plan))
+            cells = best_of_cells(trials, plan.swept.metric_of)
+            quality = sum(max(0.0, plan.swept.metric_of(trial)) for trial in cells.values())
+            found.append((len(cells), quality, sum(work(trial, 96, 128) for trial in trials)))
         (few, low, cost), (many, high, spent) = found
         yield f"| {seed} | {few} | {many} | {low:.2f} | {high:.2f} | {spent / cost:.0%} |"
 
 
+def _searched(plan: Plan) -> Iterator[Trial]:
+    """The trials of a plan, in this process."""
+    from raydream.jobs.sweeping.search import search_of
+    from raydream.jobs.sweeping.trial import read_probes, reports
+    from raydream.jobs.sweeping.tuning import trial_of
+
+    search, probes = search_of(plan), read_probes(plan)
+    for number in range(plan.trials):
+        parameters = search.ask(number)
+        recipe = plan.recipe_of(parameters).as_dict()
+        config = {"number": number, "parameters": parameters, "recipe": recipe}
+        trial = trial_of(config, "done", list(reports(plan, probes, number, recipe)))
+        search.tell(trial)
+        yield trial
+
+
 def of_overhead(photographs: str, out: Path) -> Iterator[str]:
-    """Trials of about 20 s, one after another on all cores: in a worker of Tune, and in a plain loop of this process.
+    """Six trials, one after another on all cores: in a worker of Tune, and in a plain loop of this process.
 
     The first trial, with the start and the tracing, does not count. Tune's share is the time between the end of an
     octave and the start of the next one, in the same worker. So it can be measured on a machine that is busy.
@@ -117,7 +132,7 @@ def of_overhead(photographs: str, out: Path) -> Iterator[str]:
     from raydream.jobs.sweeping import tuning
 
     space, whole = {"step_size": "uniform(0.01, 0.02)"}, {"cpus_per_trial": CORES, "trials": 6, "probes": 1}
-    job = swept(photographs, out / "overhead", {"size": 400}, space, **whole)
+    job = swept(photographs, out / "overhead", {"size": 320}, space, **whole)
     tuning.Worker = _timed(str(out / "steps.jsonl"))  # type: ignore[misc]
     sweep.run(job)
     steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
@@ -147,15 +162,12 @@ def _timed(log: str) -> Any:
 def _loop(plan: Plan) -> Iterator[float]:
     """Seconds of each trial of a plan, without Ray."""
     from raydream import runtime
-    from raydream.jobs.sweeping.trial import read_probes, reports
 
     runtime.worker(CORES)
-    probes = read_probes(plan)
-    for number in range(plan.trials):
-        began = time.monotonic()
-        recipe = plan.recipe_of(plan.sweep.space.draw(plan.sweep.seed, number)).as_dict()
-        list(reports(plan, probes, number, recipe))
+    began = time.monotonic()
+    for _ in _searched(plan):
         yield time.monotonic() - began
+        began = time.monotonic()
 
 
 PARTS: Mapping[str, Callable[[str, Path], Iterator[str]]] = {

@@ -183,18 +183,18 @@ class _Ledger(_Unstored, tune.Callback):
         if last.refused:
             self.refuse(trial.config["number"], trial.config["parameters"], last.refused)
         else:
-            self._write(_trial(trial.config, "done" if last.last else "stopped", found))
+            self._write(trial_of(trial.config, "done" if last.last else "stopped", found))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """A trial has failed for the last time."""
         error = trial.get_pickled_error()
         found = self._reports.pop(trial.trial_id, [])
-        self._write(replace(_trial(trial.config, "failed", found), error=cause(error) if error else "it failed"))
+        self._write(replace(trial_of(trial.config, "failed", found), error=cause(error) if error else "it failed"))
 
     def refuse(self, number: int, parameters: dict[str, Any], reason: str) -> None:
         """A recipe that cannot be used."""
         config = {"number": number, "parameters": parameters, "recipe": {}}
-        self._write(replace(_trial(config, "refused", []), error=reason))
+        self._write(replace(trial_of(config, "refused", []), error=reason))
 
     def _write(self, trial: Trial) -> None:
         try:
@@ -207,8 +207,14 @@ class _Ledger(_Unstored, tune.Callback):
         self._done(trial)
 
 
-def _trial(config: dict[str, Any], status: Status, found: Sequence[Report]) -> Trial:
-    """The trial that is written down, from its reports."""
+def trial_of(config: dict[str, Any], status: Status, found: Sequence[Report]) -> Trial:
+    """What is written down of a trial.
+
+    Args:
+        config: its number, its parameters and its recipe.
+        status: how it ended.
+        found: its reports, in order.
+    """
     last = found[-1] if found else None
     score = last.score if last else None
     return Trial(
