@@ -46,11 +46,11 @@ class Sweep:
         typer.Option(min=1, metavar="N", help="Number of trials. Default: 24; for a grid, all combinations."),
     ] = None
     asha: Annotated[
-        bool, typer.Option(help="Stop recipes that are poor after their first octaves; saves half of the time.")
+        bool, typer.Option(help="Stop recipes that are poor after their first octaves; saves half of the work.")
     ] = False
     reduction: Annotated[
-        float, typer.Option(min=1.1, metavar="X", help="With --asha, one of X trials goes on after an octave.")
-    ] = 2.0
+        float, typer.Option(min=1.1, max=100, metavar="X", help="With --asha, one of X trials goes on after an octave.")
+    ] = 3.0
     seed: Annotated[int, typer.Option(min=0, help="Seed of the parameters.")] = 0
     probes: Annotated[
         int,

@@ -29,7 +29,7 @@ from raydream.jobs.sweeping.prepare import Plan
 from raydream.recipe import Recipe
 from raydream.types import Image
 
-OCTAVE, METRIC, REPORT = "octave", "metric", "report"  # keys of a worker's results
+RUNG, METRIC, REPORT = "rung", "metric", "report"  # keys of a worker's results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +90,17 @@ class Worker(tune.Trainable):
             report = next(self._reports)
         except UsageError as error:
             report = Report(octave=0, last=True, pictures={}, refused=str(error))
-        return {OCTAVE: report.octave, METRIC: comparable(report.metric), REPORT: report, "done": report.last}
+        compared = comparable(self._plan, report.octave, report.metric)
+        return {**compared, REPORT: report, "done": report.last}
 
 
-def comparable(metric: float) -> float:
-    """The metric as a number that can be compared: without one, a trial is worse than all others."""
-    return metric if math.isfinite(metric) else -sys.float_info.max
+def comparable(plan: Plan, octave: int, metric: float) -> dict[str, float]:
+    """What ASHA compares after an octave. A trial without a metric is worse than all others.
+
+    ASHA has a rung at each power of the reduction, so that these are the octaves, from 1.
+    """
+    known = metric if math.isfinite(metric) else -sys.float_info.max
+    return {RUNG: plan.sweep.reduction ** (octave - 1), METRIC: known}
 
 
 def read_probes(plan: Plan) -> list[Probe]:

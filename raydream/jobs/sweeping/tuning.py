@@ -28,7 +28,7 @@ from raydream.jobs.dreaming.lease import Lease
 from raydream.jobs.ray_errors import cause
 from raydream.jobs.sweeping.prepare import Plan
 from raydream.jobs.sweeping.search import Search, search_of
-from raydream.jobs.sweeping.trial import METRIC, OCTAVE, REPORT, Report, Worker, comparable
+from raydream.jobs.sweeping.trial import METRIC, REPORT, RUNG, Report, Worker, comparable
 
 _MOST_OCTAVES = 32  # the limit of a recipe
 
@@ -107,14 +107,15 @@ def _scheduler(plan: Plan, earlier: Sequence[Trial]) -> TrialScheduler:
     sweep = plan.sweep
     if not sweep.asha:
         return FIFOScheduler()  # type: ignore[no-untyped-call]
+    most = sweep.reduction**_MOST_OCTAVES
     scheduler: Any = ASHAScheduler(
-        time_attr=OCTAVE, metric=METRIC, mode="max", max_t=_MOST_OCTAVES, reduction_factor=sweep.reduction
+        time_attr=RUNG, metric=METRIC, mode="max", max_t=most, reduction_factor=sweep.reduction
     )
     for trial in earlier:
         known: Any = _Earlier(f"earlier-{trial.id}")
         scheduler.on_trial_add(None, known)
         for octave, metric in trial.reports:
-            scheduler.on_trial_result(None, known, {OCTAVE: octave, METRIC: comparable(metric)})
+            scheduler.on_trial_result(None, known, comparable(plan, octave, metric))
         scheduler.on_trial_remove(None, known)
     return scheduler  # type: ignore[no-any-return]
 
