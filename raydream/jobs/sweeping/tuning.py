@@ -107,7 +107,7 @@ def _scheduler(plan: Plan, earlier: Sequence[Trial]) -> TrialScheduler:
     sweep = plan.sweep
     if not sweep.asha:
         return FIFOScheduler()  # type: ignore[no-untyped-call]
-    most = sweep.reduction**_MOST_OCTAVES
+    most = int(sweep.reduction**_MOST_OCTAVES)
     scheduler: Any = ASHAScheduler(
         time_attr=RUNG, metric=METRIC, mode="max", max_t=most, reduction_factor=sweep.reduction
     )
