@@ -114,7 +114,13 @@ def test_more_trials_continue_the_list_and_other_settings_are_refused(cluster: N
     after = files(Path(asked().output))
     assert {name: after[name] for name in before} == before
     assert read_sweep(Folder(asked().output)).metric == "ssim"
-    for other in ({"seed": 1}, {"probes": 1}, {"changes": {"steps": 3}}, {"space": {"steps": "randint(1, 2)"}}):
+    for other in (
+        {"seed": 1},
+        {"asha": True},
+        {"probes": 1},
+        {"changes": {"steps": 3}},
+        {"space": {"steps": "randint(1, 2)"}},
+    ):
         with pytest.raises(UsageError, match="holds a run with"):
             sweep.run(asked(**other))
 

@@ -64,8 +64,8 @@ class Plan:
     def decisive(self) -> dict[str, Any]:
         """The settings that change the trials. A sweep cannot be continued with other values."""
         sweep = self.sweep
-        known = {key: getattr(sweep, key) for key in ("input", "probes", "search", "seed", "transfer")}
-        adaptive = {key: getattr(sweep, key) for key in ("metric", "asha", "reduction") if sweep.adaptive}
+        known = {key: getattr(sweep, key) for key in ("input", "probes", "search", "asha", "seed", "transfer")}
+        adaptive = {key: getattr(sweep, key) for key in ("metric", "reduction") if sweep.adaptive}
         digests = {"recipe of digest": self.network[:12], "probe images of digest": self.digest[:12]}
         return {**known, **digests, "space": sweep.space.plain(), **adaptive}
 

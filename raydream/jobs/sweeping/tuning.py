@@ -19,7 +19,7 @@ from ray.tune.error import TuneError
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from raydream import runtime
+from raydream import assets, runtime
 from raydream.data.storage import Folder
 from raydream.data.trials import Status, Trial, write_trial
 from raydream.errors import UsageError, WorkError
@@ -134,7 +134,10 @@ class _Unstored:
 
 
 class _Numbers(_Unstored, Searcher):
-    """Gives Tune the trials to do, one after another. The recipe is made here, so that its errors end no worker."""
+    """Gives Tune the trials to do, one after another.
+
+    The recipe is resolved here: its errors end no worker, and all workers use the weights that the driver has found.
+    """
 
     def __init__(self, plan: Plan, search: Search, todo: Sequence[int], ledger: _Ledger) -> None:
         super().__init__(metric=METRIC, mode="max")
@@ -146,7 +149,7 @@ class _Numbers(_Unstored, Searcher):
             number = self._todo.pop(0)
             parameters = self._search.ask(number)
             try:
-                recipe = self._plan.recipe_of(parameters).as_dict()
+                recipe = assets.resolve(self._plan.recipe_of(parameters)).as_dict()
             except UsageError as error:
                 self._ledger.refuse(number, parameters, str(error))
                 continue
