@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= demo
 
-.PHONY: help install demo pictures test test-all check format bench lock clean
+.PHONY: help install demo pictures atlas test test-all check format bench lock clean
 help:
 	@echo "make install    create .venv with raydream and everything it needs"
 	@echo "make demo       paint and dream twelve landscapes; print the path of the gallery"
@@ -13,6 +13,7 @@ help:
 	@echo "make format     format the code"
 	@echo "make bench      measure the speed"
 	@echo "make pictures   make the pictures in docs/pictures again"
+	@echo "make atlas      make the page of the network's channels again"
 	@echo "make lock       update requirements.lock"
 	@echo "make clean      remove what make created"
 
@@ -32,6 +33,9 @@ demo: install
 
 pictures: install
 	$(BIN)/python docs/pictures.py
+
+atlas: install
+	$(BIN)/python docs/atlas.py
 
 test: install
 	$(BIN)/python -m pytest -m "not slow"

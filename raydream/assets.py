@@ -1,6 +1,6 @@
 """Finds or downloads the files of a recipe, computes their digests, and loads them as a backbone.
 
-recipe = resolve(recipe)          # in the driver, before any work starts
+recipe = resolve(recipe)          # in the process that starts the work
 backbone = load_for(recipe)       # in the process that does the work
 """
 
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import fsspec
 
 from raydream import runtime
+from raydream.core import masks
 from raydream.core.networks import classes
+from raydream.core.objectives import Guide
 from raydream.data import codec, storage
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
@@ -60,6 +62,7 @@ def resolve(recipe: Recipe) -> Recipe:
 
     channels = _channels(files, str(recipe.weights_digest))
     backbones.check_objective(recipe.objective, channels, files.backbone, files.weights)
+    _check_pictures(recipe)
     return recipe
 
 
@@ -81,6 +84,7 @@ def load_for(recipe: Recipe, dtype: str | None = None) -> Backbone:
 def load(recipe: Recipe, dtype: str | None = None) -> tuple[Recipe, Backbone]:
     """`resolve` and `load_for` together: the resolved recipe and its backbone. The network is built only once."""
     recipe, files = _located(recipe)
+    _check_pictures(recipe)
     runtime.import_tensorflow()
     from raydream.core.networks import backbones
 
@@ -177,10 +181,27 @@ def _located(recipe: Recipe) -> tuple[Recipe, Files]:
             f"the weights of {recipe.backbone} ({found[:12]}) are not "
             f"those of the recipe ({str(recipe.weights_digest)[:12]})"
         )
+    _check_named(recipe)
     objective = classes.resolved(recipe.objective, files.backbone)
     recipe = recipe.changed(objective=objective)
     named = {name: (name, _picture_digest(name, known)) for name, known in recipe.pictures.items()}
-    return recipe.with_pictures(named).resolved(found), files
+    return recipe.with_picture_files(named).resolved(found), files
+
+
+def _check_named(recipe: Recipe) -> None:
+    """Raises a `UsageError` if a term has no image."""
+    for number, term in enumerate(recipe.objective.terms):
+        if term.lacks_image:
+            kind, way = ("guide", "--guide IMAGE") if isinstance(term, Guide) else ("style", "`raydream style`")
+            raise UsageError(f"objective[{number}]: {kind} is missing: use {way}, or name an image in the recipe")
+
+
+def _check_pictures(recipe: Recipe) -> None:
+    """Raises a `UsageError` if an image of a resolved recipe cannot be read, or a mask is black."""
+    images = pictures(recipe).images
+    for mask in [recipe.mask, *(term.mask for term in recipe.objective.terms)]:
+        if mask is not None:
+            masks.check_white(mask, images)
 
 
 def pictures(recipe: Recipe) -> Pictures:

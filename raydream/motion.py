@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from raydream.core.engine import Step
     from raydream.core.networks.backbones import Backbone
 
-# A frame of which less can be traced back to the last one begins a new scene.
+# If less than this share of a frame can be traced back to the previous one, it begins a new scene.
 _SAME_SCENE = 0.3
 
 
@@ -74,7 +74,7 @@ class Dreaming:
 def zoom(
     image: Image, dreaming: Dreaming, factor: float = 1.03, degrees: float = 0.0, last: Image | None = None
 ) -> Iterator[Image]:
-    """An endless zoom: each frame is the last one, enlarged and dreamed again, in the colours of the photograph.
+    """An endless zoom: each frame is the previous one, enlarged and dreamed again, in the photograph's colours.
 
     Args:
         image: the photograph, which is the first frame: (height, width, 3) in [-1, 1].
@@ -93,7 +93,7 @@ def zoom(
 def morph(image: Image, dreaming: Dreaming, positions: Iterable[float]) -> Iterator[Image]:
     """The way from a photograph to its dream, in frames of the full size.
 
-    In a small octave, a frame is the photograph plus the enlarged change of the octave.
+    During a small octave, a frame is the photograph plus the enlarged change that the dream has made so far.
 
     Args:
         image: the photograph: (height, width, 3) in [-1, 1].
@@ -130,7 +130,7 @@ def _full(shown: Image | Step, image: Image) -> Image:
 def video(
     frames: Iterable[Image], dreaming: Dreaming, blend: float = 0.9, share: float = 0.1, last: Image | None = None
 ) -> Iterator[Image]:
-    """Dreams a video. Each frame starts with the change that the dream made to the last one.
+    """Dreams a video. Each frame starts with the change that the dream made to the previous one.
 
     The change (dream minus frame) is moved along the optical flow, multiplied by `blend`, and added to the new frame
     where the flow can be trusted. Then the frame is dreamed with a share of the recipe's steps. Since the same seed and
@@ -141,7 +141,7 @@ def video(
         frames: the frames, all of one size, in [-1, 1]. If there is a `last` one, they begin with the frame that it was
             made from.
         dreaming: how frames are dreamed.
-        blend: share of the last frame's change; 0 dreams each frame alone, with all steps.
+        blend: share of the previous frame's change; 0 dreams each frame alone, with all steps.
         share: share of the recipe's steps for each frame that is not the first one of a scene.
         last: the dream after which to continue; None to begin.
 
@@ -161,11 +161,11 @@ def video(
 
 
 def carried(before: Image, dream: Image, frame: Image, blend: float) -> Image | None:
-    """The start image of a frame: the frame plus the change of the last frame, where that has moved to.
+    """The start image of a frame: the frame plus the change of the previous one, moved along the optical flow.
 
     Args:
-        before: the last frame, without its dream.
-        dream: the dream of the last frame.
+        before: the previous frame, before its dream.
+        dream: the dream of the previous frame.
         frame: the new frame; all of one size, in [-1, 1].
         blend: factor of the change; 0 to dream each frame alone.
 

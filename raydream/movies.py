@@ -1,4 +1,4 @@
-"""Makes files of moving pictures: zoom, morph and video. An interrupted run continues after its last whole frame.
+"""Makes files of moving pictures: zoom, morph and video. An interrupted run continues after its last finished frame.
 
 The frames come from `motion`. They are kept on disk (`data.frames`) until the output is written (`data.animation`).
 """
@@ -202,9 +202,9 @@ def _positions(settings: Morph, rate: Fraction, steps: int) -> list[float]:
 def _run(task: _Task) -> None:
     """Makes the frames that are not finished yet, then the output."""
     kept = _kept(task.output)
-    kept.open({"kind": task.kind, **task.settings, "input": task.digest, "recipe": task.recipe.as_dict()})
     progress = Progress(task.total, "frames")
-    with closing(progress):
+    with kept.alone(), closing(progress):
+        kept.open({"kind": task.kind, **task.settings, "input": task.digest, "recipe": task.recipe.as_dict()})
         count = _make_frames(task, kept, progress)
         if not animation.is_folder(task.output):
             progress.phase(f"writing {task.output}")

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, core_schema
 
-from raydream.core.objectives import HALVES, KINDS, PICTURES, AnyTerm, Mean, Objective, Term
+from raydream.core.objectives import HALVES, IMAGE_KEYS, KINDS, L2, AnyTerm, Guide, Mean, Objective, Term
 from raydream.errors import UsageError, nearest
 from raydream.types import Balance, Canvas, Carry, Keep, Optimizer, Pooling, Precision, StepRule, Tiling
 
@@ -25,14 +24,29 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Pixels = Annotated[int, Field(ge=1, le=100_000)]
-Gain = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Gain = Annotated[float, Field(ge=0, le=1000)]
 
 # The weights of a named backbone if the recipe has no `weights`.
 DEFAULT_WEIGHTS = {"inception_v3": "compact", "vgg16": "imagenet", "vgg19": "imagenet"}
 # A change of either of these changes the file of the weights.
 _WEIGHTS_FOLLOW = {"backbone", "weights"}
+_LARGEST = 1e9  # weight: with a much larger one, the objective is no longer a number
 # Attribute of a term -> its key in YAML, where they differ: `class` is a keyword of Python.
-_KEYS = {"class_name": "class"}
+KEYS = {"class_name": "class"}
+
+
+def _check_term(term: Term, number: int) -> None:
+    """Raises a ValueError if a value of the term with this number is wrong."""
+    if term.problem:
+        raise ValueError(f"objective[{number}]: {term.problem}")
+    if term.mask == "":
+        raise ValueError(f"objective[{number}]: mask is empty: {_MASK}")
+    name = getattr(term, "class_name", None) or term.layer or "pixels"
+    if not abs(term.weight) <= _LARGEST:
+        raise ValueError(f"objective: the weight of {name!r} must be from -1e9 to 1e9, not {term.weight}")
+    channels = getattr(term, "channels", None)
+    if channels is not None and min(channels, default=-1) < 0:
+        raise ValueError(f"objective: the channels of {name!r} must be one or more numbers of at least 0")
 
 
 class _Parsing:
@@ -87,25 +101,29 @@ class Recipe:
         pooling: `max`, as the networks were trained, or `average` instead.
         precision: precision of the network: `float32` (the default) or `bfloat16`. The image and its updates are
             always float32.
-        objective: what to amplify, as layers or as classes of a classifier; see `objectives`.
+        objective: what to amplify: the name of a layer, a term, or a list of these; see `objectives`.
         size: size of the dream: the short side in pixels, (width, height), or None for that of the photograph.
-        octaves: number of octaves.
+        octaves: number of octaves, the levels of the image pyramid.
         octave_scale: size of an octave divided by that of the next smaller one.
-        carry: what goes from one octave to the next, `blend` or `detail`; see `pyramid.start`.
-        blend: the source's share at the start of an octave, for carry `blend`.
+        carry: what an octave starts from: `detail` is the enlarged dream plus the detail that the photograph lost when
+            it was shrunk; `blend` is a mixture of the enlarged dream and the photograph; see `pyramid.start`.
+        blend: share of the photograph at the start of an octave, for carry `blend`.
         steps: number of steps per octave, or a list with one number for each octave, smallest octave first.
-        step_size: length of a step in units of the range [-1, 1], per unit of the normalised gradient.
-        step_rule: `std` or `mean_abs`; see `update.normalize`.
-        smoothing: blur of the gradient in pixels, which grows within an octave; 0 for no blur.
+        step_size: factor of the normalised gradient in each step; pixel values are in [-1, 1].
+        step_rule: how the gradient is normalised: by its standard deviation (`std`) or its mean absolute value
+            (`mean_abs`); see `update.normalize`.
+        smoothing: blur of the gradient in pixels, which increases within an octave; 0 for no blur.
         chroma: share of the gradient's colour that is kept, from 0 (the photograph keeps its colours) to 1.
         tile: maximum side, in pixels, of the part that goes through the network at once.
-        tiling: `roll` or `exact`; see `tiles`.
-        seed: seed of the random numbers, together with an image's key.
-        balance: `source` divides each term of the objective by its value on the photograph, so that layers of small
-            activations count as much as those of large ones; `none` does not.
+        tiling: `roll` cuts the image into tiles at a random place in each step; `exact` reads a halo around each tile,
+            so that the gradient is that of the whole image; see `tiles`.
+        seed: seed of the random numbers; each image gets its own seed from this one and the image's path.
+        balance: `source` divides each term of the objective by its value on the photograph, so that layers with small
+            activations count as much as those with large ones; `none` does not.
         canvas: what is changed: `pixels`, or `fourier` coefficients in decorrelated colours; see `canvas`.
-        optimizer: `ascent`, or `adam`, whose step size is the learning rate.
-        bands: gains of the frequency bands of the gradient, finest first; see `update.equalize`. Empty for none.
+        optimizer: `ascent` is plain gradient ascent; `adam` takes `step_size` as its learning rate.
+        bands: how strong each frequency band of the gradient is, finest first; see `update.equalize`. Empty: the
+            gradient stays as it is.
         rotate: largest random rotation before each step, in degrees.
         rescale: largest random change of the size before each step: 0.1 is from 0.9 to 1.1 times.
         keep: what stays as in the photograph: its `color`, its `brightness`, or `none`.
@@ -152,16 +170,13 @@ class Recipe:
         if self.weights is None and self.backbone in DEFAULT_WEIGHTS:
             object.__setattr__(self, "weights", DEFAULT_WEIGHTS[self.backbone])
         for number, term in enumerate(self.objective.terms):
-            if term.problem:
-                raise ValueError(f"objective[{number}]: {term.problem}")
-            name = getattr(term, "class_name", None) or term.layer or "pixels"
-            if not math.isfinite(term.weight):
-                raise ValueError(f"objective: the weight of {name!r} must be a finite number, not {term.weight}")
-            channels = getattr(term, "channels", None)
-            if channels is not None and min(channels, default=-1) < 0:
-                raise ValueError(f"objective: the channels of {name!r} must be one or more numbers of at least 0")
+            _check_term(term, number)
         if not self.objective.features:
             raise ValueError("objective: needs at least one term with a layer or class")
+        if self.mask == "":
+            raise ValueError(f"mask is empty: {_MASK}")
+        if self.bands and not any(self.bands):
+            raise ValueError("bands: at least one gain must be more than 0")
         on_pixels = self.canvas == "pixels" and self.optimizer == "ascent"
         if not on_pixels and (self.mask is not None or self.keep != "none"):
             raise ValueError("mask and keep need canvas: pixels and optimizer: ascent")
@@ -205,6 +220,8 @@ class Recipe:
             values = {k: v for k, v in values.items() if k != "weights_digest"}
         if "backbone" in changes:  # another network has other weights
             values = {k: v for k, v in values.items() if k != "weights"}
+        if "mask" in changes:
+            values = {k: v for k, v in values.items() if k != "mask_digest"}
         values = {**values, **changes}
         known = [f.name for f in fields(cls)]
         for key, value in values.items():
@@ -218,9 +235,14 @@ class Recipe:
             raise UsageError(f"{where}: {_first_problem(error)}") from error
 
     def changed(self, **changes: Any) -> Recipe:
-        """A copy with some values changed; a new backbone gets its default weights unless `weights` is given."""
+        """A copy with some values changed; a new backbone gets its default weights unless `weights` is given.
+
+        A new mask has no digest unless `mask_digest` is given.
+        """
         if "backbone" in changes:
             changes = {"weights": None, **changes}
+        if "mask" in changes:
+            changes = {"mask_digest": None, **changes}
         return replace(self, **changes)
 
     def resolved(self, weights_digest: str) -> Recipe:
@@ -234,7 +256,7 @@ class Recipe:
         found = [_pictures(part) for part in parts]
         return {name: digest for part in found for name, digest in part.values()}
 
-    def with_pictures(self, files: Mapping[str, tuple[str, str | None]]) -> Recipe:
+    def with_picture_files(self, files: Mapping[str, tuple[str, str | None]]) -> Recipe:
         """The recipe with other paths or URLs, and digests, of its guides, styles and masks, by their names before."""
 
         def changes(part: Term | Recipe) -> dict[str, Any]:
@@ -246,26 +268,28 @@ class Recipe:
         terms = tuple(replace(term, **changes(term)) for term in self.objective.terms)
         return self.changed(objective=Objective(terms), **changes(self))
 
-    def guided(self, guides: Sequence[str]) -> Recipe:
-        """The recipe with guide images, each as `IMAGE`, or with options as in `IMAGE:mask=left:weight=2`.
+    def with_images(self, kind: Literal["guide", "style"], images: Sequence[str]) -> Recipe:
+        """The recipe with guides or styles, each as `IMAGE`, or with options as in `IMAGE:mask=left:weight=2`.
 
-        Each layer of the objective takes each guide. The options are `mask` (see `Term`), `weight`, and `match` (see
-        `Guide`).
+        Each term of this kind that has no image is repeated for each image. If the recipe has no such term, guides
+        replace its `mean` and `l2` terms on the same layers. The options are `mask` (see `Term`), `weight`, and `match`
+        (see `Guide`).
 
         Raises:
-            UsageError: an option is unknown, or the objective has no layer.
+            UsageError: an option is wrong, or no term or layer can take the images.
         """
-        layers = [term for term in self.objective.features if term.layer and not getattr(term, "class_name", None)]
-        if guides and not layers:
-            raise UsageError("a guide needs a layer: the objective has none, such as mixed3")
-        terms = []
-        for guide in guides:
-            name, *options = _OPTION.split(guide)
-            given = dict(zip(options[::2], options[1::2], strict=True))
-            weight = _number(given.pop("weight", "1"), guide)
-            values = {"kind": "guide", "guide": name, **given}
-            terms += [{**values, "layer": term.layer, "weight": weight * term.weight} for term in layers]
-        return Recipe.parse(self.as_dict(), {"objective": terms}, where="guide") if guides else self
+        if not images:
+            return self
+        takers = [term for term in self.objective.terms if isinstance(term, KINDS[kind]) and term.lacks_image]
+        others = [term for term in self.objective.terms if term not in takers]
+        if not takers and kind == "guide":
+            layers = [term for term in others if isinstance(term, Mean | L2) and not getattr(term, "class_name", None)]
+            takers = [Guide(layer=term.layer, weight=term.weight) for term in layers]
+            others = [term for term in others if term not in layers]
+        if not takers:
+            raise UsageError(f"a {kind} needs a term in the objective, such as {{kind: {kind}, layer: mixed3}}")
+        terms = [_given(term, kind, image) for image in images for term in takers]
+        return Recipe.parse(self.as_dict(), {"objective": [*map(_written_term, others), *terms]}, where=kind)
 
     def steps_of(self, octave: int, octaves: int) -> int:
         """Number of steps of an octave; `octaves` is smaller than in the recipe if small octaves are left out."""
@@ -289,8 +313,8 @@ class Recipe:
         if self.weights_digest:
             values |= {"backbone": self.backbone.rsplit("/", 1)[-1], "weights": None}
         for part in (*values["objective"], values):
-            for key in PICTURES:
-                if part.get(f"{key}_digest") and part[key] not in HALVES:
+            for key in IMAGE_KEYS:
+                if part.get(f"{key}_digest") and part.get(key) not in HALVES:
                     part[key] = None
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -301,20 +325,28 @@ class Recipe:
         return int.from_bytes(hashlib.sha256(text).digest()[:8]) >> 1
 
 
-# Options of a guide on the command line; a URL may contain colons, too.
-_OPTION = re.compile(r":(mask|weight|match)=")
+# Options of an image on the command line; a URL may contain colons, too.
+_OPTIONS = ("mask", "weight", "match")
+_OPTION = re.compile(rf":({'|'.join(_OPTIONS)})=")
 
 
-def _number(text: str, guide: str) -> float:
+def _given(term: Term, kind: str, image: str) -> dict[str, Any]:
+    """A term as in YAML that takes an image with options."""
+    name, *options = _OPTION.split(image)
+    keys, given = options[::2], dict(zip(options[::2], options[1::2], strict=True))
+    known = f"the options are :{'=, :'.join(_OPTIONS)}=, each once"
+    if len(given) < len(keys) or ("://" not in name and re.search(r":\w+=", name)):
+        raise UsageError(f"{kind} {image}: {known}")
     try:
-        return float(text)
+        weight = float(given.pop("weight", "1"))
     except ValueError as error:
-        raise UsageError(f"guide {guide}: weight must be a number, not {text!r}") from error
+        raise UsageError(f"{kind} {image}: weight must be a number") from error
+    return _written_term(term) | given | {kind: name, "weight": weight * term.weight}
 
 
 def _pictures(part: Term | Recipe) -> dict[str, tuple[str, str | None]]:
     """Attribute -> the name and the digest of its image, for a term or a recipe."""
-    named = {key: getattr(part, key, None) for key in PICTURES}
+    named = {key: getattr(part, key, None) for key in IMAGE_KEYS}
     return {key: (name, getattr(part, f"{key}_digest")) for key, name in named.items() if name and name not in HALVES}
 
 
@@ -335,7 +367,7 @@ _ADDED = {
 def _written_term(term: Term) -> dict[str, Any]:
     """A term as in YAML; default values are left out."""
     values, plain = json.loads(json.dumps(asdict(term))), json.loads(json.dumps(asdict(type(term)())))
-    found = {_KEYS.get(k, k): v for k, v in values.items() if v != plain[k]}
+    found = {KEYS.get(k, k): v for k, v in values.items() if v != plain[k]}
     return found if isinstance(term, Mean) else {"kind": values["kind"], **found}
 
 
@@ -345,6 +377,7 @@ def presets() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
+_MASK = f"name one of {', '.join(HALVES)}, or the path or URL of an image"
 _TERM = "a layer's name or a term such as {layer: mixed4, weight: 2}"
 # Valid values, for keys with several types; pydantic's messages for each type do not help.
 _EITHER = {
@@ -366,6 +399,7 @@ _RIGHT = {
     "greater_than": "more than %(gt)s",
     "less_than_equal": "at most %(le)s",
     "less_than": "less than %(lt)s",
+    "too_long": "a list of at most %(max_length)s",
 }
 
 
@@ -383,7 +417,7 @@ def _first_problem(error: ValidationError) -> str:
         return f"{_written(place)}.kind: must be one of {', '.join(KINDS)}, not {_short(problem['ctx']['tag'])}"
     if kind == "unexpected_keyword_argument":
         names = [f.name for f in fields(KINDS[str(place[-2])]) if not f.name.endswith("_digest")]
-        known = [_KEYS.get(name, name) for name in names]
+        known = [KEYS.get(name, name) for name in names]
         return f"{_written(place[:-1])}: unknown key {place[-1]!r}: {nearest(str(place[-1]), known)}"
     if kind == "missing":
         return f"{_written(place[:-1])}: {place[-1]} is missing"
@@ -397,7 +431,7 @@ def _first_problem(error: ValidationError) -> str:
 def _written(place: tuple[int | str, ...]) -> str:
     """A place in a recipe as text: `objective[1].weight`."""
     tag = 2 if place[:1] == ("objective",) else -1  # pydantic adds the kind of a term
-    keys = (p if isinstance(p, int) else _KEYS.get(p, p) for n, p in enumerate(place) if n != tag)
+    keys = (p if isinstance(p, int) else KEYS.get(p, p) for n, p in enumerate(place) if n != tag)
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in keys).removeprefix(".")
 
 

@@ -62,3 +62,21 @@ def test_links_lead_to_files() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_page_of_presets_shows_all_of_them_with_their_recipes_and_pictures() -> None:
+    import sys
+    from importlib import import_module
+
+    from raydream.recipe import presets
+
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        pictures = import_module("pictures")
+    finally:
+        sys.path.pop(0)
+    page = (ROOT / "docs/presets.md").read_text()
+    assert sorted(re.findall(r"<summary>([\w-]+)\.yaml</summary>", page)) == presets()
+    assert pictures.with_recipes(page) == page, "run `make pictures`"
+    shown = set(re.findall(r"\(pictures/([\w-]+)\.\w+\)", page + (ROOT / "README.md").read_text().replace("docs/", "")))
+    assert shown == {*pictures.makers(), *pictures.MOVIES}

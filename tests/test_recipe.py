@@ -276,7 +276,7 @@ STEPS = "steps: must be a whole number of at least 1, or a list with one for eac
 SIZE = "size: must be a short side in pixels, or [width, height], not "
 CHANNELS = "objective: the channels of 'a' must be one or more numbers of at least 0"
 CLASS = "class 'b' decides the layer, channels and kind: leave them out"
-WEIGHT = "objective: the weight of 'a' must be a finite number, not "
+WEIGHT = "objective: the weight of 'a' must be from -1e9 to 1e9, not "
 MISTAKES = [
     ({"octaves": 0}, "octaves: must be at least 1, not 0"),
     ({"octaves": 33}, "octaves: must be at most 32, not 33"),
@@ -354,9 +354,7 @@ MISTAKES = [
     ({"objective": {"layer": "a", "channels": [1.5]}}, "objective[0].channels[0]: must be a whole number, not 1.5"),
     ({"objective": {"layer": "a", "channels": []}}, CHANNELS),
     ({"objective": {"layer": "a", "channels": [0, -1]}}, CHANNELS),
-    ({"objective": {"layer": "a", "kind": "guide"}}, "objective[0]: guide is missing: the path or URL of an image"),
     ({"objective": {"kind": "guide", "guide": "b.jpg"}}, "objective[0]: layer is missing"),
-    ({"objective": {"layer": "a", "kind": "style"}}, "objective[0]: style is missing: the path or URL of an image"),
     (
         {"objective": {"layer": "a", "kind": "neuron", "mask": "left"}},
         "objective[0]: a neuron has a position: leave mask out",
@@ -364,12 +362,20 @@ MISTAKES = [
     ({"objective": {"layer": "a", "kind": "neuron", "position": [0, 2]}},
      "objective[0]: position must be two numbers from 0 to 1, across and down, not [0.0, 2.0]"),
     ({"objective": {"layer": "a", "kind": "direction"}},
-     "objective[0]: a direction needs channels, and a value for each of them that is not always 0"),
+     "objective[0]: a direction needs channels and one value for each; not all values can be 0"),
     ({"objective": {"layer": "a", "kind": "picked", "count": 0}}, "objective[0]: count must be at least 1, not 0"),
     ({"objective": {"layer": "a", "kind": "picked", "which": "best"}},
      "objective[0].which: must be 'strongest', 'middle' or 'weakest', not 'best'"),
     ({"objective": {"kind": "smoothness"}}, "objective: needs at least one term with a layer or class"),
+    ({"objective": {"layer": "a", "kind": "direction", "channels": [1], "values": [float("inf")]}},
+     "objective[0]: values must be finite numbers, not [inf]"),
+    ({"objective": {"layer": "a", "mask": ""}},
+     "objective[0]: mask is empty: name one of left, right, top, bottom, or the path or URL of an image"),
+    ({"mask": ""}, "mask is empty: name one of left, right, top, bottom, or the path or URL of an image"),
     ({"bands": [1, -1]}, "bands[1]: must be at least 0, not -1"),
+    ({"bands": [0, 0]}, "bands: at least one gain must be more than 0"),
+    ({"bands": [1, 1e39]}, "bands[1]: must be at most 1000, not 1e+39"),
+    ({"bands": [1] * 11}, "bands: must be a list of at most 10, not [1, 1, 1, 1, 1, 1, ...]"),
     ({"rotate": 181}, "rotate: must be at most 180, not 181"),
     ({"keep": "hue"}, "keep: must be 'none', 'color' or 'brightness', not 'hue'"),
     ({"optimizer": "adam", "mask": "left"}, "mask and keep need canvas: pixels and optimizer: ascent"),
@@ -489,8 +495,8 @@ def test_a_bomb_of_yaml_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_guides_take_the_layers_of_the_recipe() -> None:
     recipe = Recipe(objective=mean("mixed3") + 0.5 * l2("mixed5"))
-    assert recipe.guided([]) is recipe
-    found = recipe.guided(["a.jpg", "gs://b/c.jpg:mask=gs://b/m.png:weight=2:match=positions"])
+    assert recipe.with_images("guide", []) is recipe
+    found = recipe.with_images("guide", ["a.jpg", "gs://b/c.jpg:mask=gs://b/m.png:weight=2:match=positions"])
     assert found.as_dict()["objective"] == [
         {"kind": "guide", "layer": "mixed3", "guide": "a.jpg"},
         {"kind": "guide", "layer": "mixed5", "weight": 0.5, "guide": "a.jpg"},
@@ -507,18 +513,31 @@ def test_guides_take_the_layers_of_the_recipe() -> None:
         ),
     ]
     assert found.pictures == {"a.jpg": None, "gs://b/c.jpg": None, "gs://b/m.png": None}
-    with pytest.raises(UsageError, match="a guide needs a layer: the objective has none"):
-        Recipe(objective={"class": "banjo"}).guided(["a.jpg"])
-    with pytest.raises(UsageError, match=r"guide a.jpg:weight=x: weight must be a number, not 'x'"):
-        recipe.guided(["a.jpg:weight=x"])
-    with pytest.raises(UsageError, match=r"match: must be 'channels' or 'positions', not 'x'"):
-        recipe.guided(["a.jpg:match=x"])
+    with pytest.raises(UsageError, match="a guide needs a term in the objective"):
+        Recipe(objective={"class": "banjo"}).with_images("guide", ["a.jpg"])
+    with pytest.raises(UsageError, match=r"guide a.jpg:weight=x: weight must be a number"):
+        recipe.with_images("guide", ["a.jpg:weight=x"])
+    with pytest.raises(UsageError, match=r"match: must be 'channels', 'positions' or 'mix', not 'x'"):
+        recipe.with_images("guide", ["a.jpg:match=x"])
 
 
 def test_the_names_of_pictures_matter_only_until_they_are_known() -> None:
-    here, there = (Recipe(mask="left").guided([f"{place}/a.jpg"]) for place in ("/home/me", "gs://bucket"))
+    here, there = (
+        Recipe(mask="left").with_images("guide", [f"{place}/a.jpg"]) for place in ("/home/me", "gs://bucket")
+    )
     assert here.digest != there.digest
-    known = [recipe.with_pictures({n: (n, "ab" * 32) for n in recipe.pictures}) for recipe in (here, there)]
+    known = [recipe.with_picture_files({n: (n, "ab" * 32) for n in recipe.pictures}) for recipe in (here, there)]
     assert known[0].digest == known[1].digest
-    other = here.with_pictures({n: (n, "cd" * 32) for n in here.pictures})
+    other = here.with_picture_files({n: (n, "cd" * 32) for n in here.pictures})
     assert other.digest != known[0].digest
+
+
+def test_another_mask_has_another_digest() -> None:
+    """A recipe from a dream contains the digest of its own mask."""
+    known = Recipe(mask="a.png", mask_digest="ab" * 32)
+    assert Recipe.parse(known.as_dict(), {"steps": 3}).mask_digest == "ab" * 32
+    for mask in ("b.png", None):
+        for other in (Recipe.parse(known.as_dict(), {"mask": mask}), known.changed(mask=mask)):
+            assert other.mask_digest is None
+            assert other.digest == Recipe(mask=mask).digest
+    assert Recipe(mask_digest="ab" * 32).digest  # has no mask, as a file edited by hand may have

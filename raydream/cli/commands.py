@@ -25,7 +25,8 @@ Guide = Annotated[
     typer.Option(
         metavar="IMAGE",
         help="Dream what the photograph and this image have in common. Can be repeated; "
-        "IMAGE:mask=left:weight=2 limits it to a part (left, right, top, bottom, or a black and white image).",
+        "IMAGE:mask=left:weight=2 limits it to a part (left, right, top, bottom, or a black and white image) and "
+        "doubles its weight.",
     ),
 ]
 
@@ -49,6 +50,8 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) -> 
         status = _fail(name, error.format_message() if isinstance(error, typer.TyperException) else str(error), USAGE)
     except (WorkError, OSError) as error:
         status = _fail(name, _reason(error), FAILED)
+    except MemoryError:
+        status = _fail(name, "not enough memory: choose a smaller size", FAILED)
     except (KeyboardInterrupt, typer.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # Click takes it for the end of the user's input
             status = _fail(name, "a file ends too early", FAILED)
@@ -105,11 +108,16 @@ def changes(assignments: Sequence[str]) -> dict[str, Any]:
         key, equals, text = assignment.partition("=")
         if not equals:
             raise UsageError(f"--set takes key=value, not {assignment!r}")
-        try:
-            values[key.strip()] = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UsageError(f"--set {key}: {text!r} is not YAML") from error
+        values[key.strip()] = yaml_value(f"--set {key}", text)
     return values
+
+
+def yaml_value(option: str, text: str) -> Any:
+    """The value of an option that takes YAML."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"{option}: {text!r} is not YAML") from error
 
 
 def options_from(context: typer.Context, file: str | None) -> str | None:

@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from raydream.cli import commands, options
-from raydream.cli.pictures import Force, Set, complete_recipe
+from raydream.cli.pictures import Force, RecipeName, Set
 from raydream.data.motion_options import Morph, Video, Zoom
 
-_Recipe = Annotated[
-    str, typer.Option("--recipe", "-r", help="A preset or a .yaml file.", autocompletion=complete_recipe)
-]
 
+def _zoom(make: Callable[..., Zoom], *, recipe: RecipeName = "quick", set: Set = None, force: Force = False) -> int:
+    """Zoom endlessly into a photograph: each frame is the previous one, enlarged and dreamed again.
 
-def _zoom(make: Callable[..., Zoom], *, recipe: _Recipe = "quick", set: Set = None, force: Force = False) -> int:
-    """Zoom endlessly into a photograph: each frame is the last one, enlarged and dreamed again.
-
-    The same command continues after the last whole frame.
+    The same command continues an interrupted run.
     """
     from raydream import movies
 
     return _made(movies.zoom, make(), recipe, set, force)
 
 
-def _morph(make: Callable[..., Morph], *, recipe: _Recipe = "classic", set: Set = None, force: Force = False) -> int:
-    """Show the way from a photograph to its dream, step by step."""
+def _morph(make: Callable[..., Morph], *, recipe: RecipeName = "classic", set: Set = None, force: Force = False) -> int:
+    """Show the way from a photograph to its dream, step by step. The same command continues an interrupted run."""
     from raydream import movies
 
     return _made(movies.morph, make(), recipe, set, force)
 
 
-def _video(make: Callable[..., Video], *, recipe: _Recipe = "quick", set: Set = None, force: Force = False) -> int:
-    """Dream a video or a folder of frames. Each frame starts from the last dream, so that the dreams do not flicker.
+def _video(make: Callable[..., Video], *, recipe: RecipeName = "quick", set: Set = None, force: Force = False) -> int:
+    """Dream a video or a folder of frames. Each frame starts from the previous dream, to avoid flicker.
 
-    The sound is kept in .mp4 and .webm. The same command continues after the last whole frame.
+    The sound is kept in .mp4 and .webm. The same command continues an interrupted run.
     """
     from raydream import movies
 

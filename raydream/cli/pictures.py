@@ -19,9 +19,14 @@ _PAINTED = (683, 512)  # pixels; most presets use the same short side
 
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, such as steps=30. Can be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a value of the recipe, such as steps=30; `raydream recipes --keys` explains all. Can be repeated.",
+    ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite the file that -o names.")]
+Output = Annotated[str, typer.Option("--output", "-o", help="Output: a file (.png, .jpg, .webp) or a folder.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
 def complete_recipe(start: str) -> list[str]:
@@ -31,14 +36,15 @@ def complete_recipe(start: str) -> list[str]:
     return [name for name in presets() if name.startswith(start)]
 
 
+RecipeName = Annotated[
+    str, typer.Option("--recipe", "-r", help="A preset or a .yaml file.", autocompletion=complete_recipe)
+]
+
+
 def dream(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Photographs: paths or URLs.")],
-    output: Annotated[
-        str, typer.Option("--output", "-o", help="Output: a file (.png, .jpg, .webp) or a folder.")
-    ] = ".",
-    recipe: Annotated[
-        str, typer.Option("--recipe", "-r", help="A preset or a .yaml file.", autocompletion=complete_recipe)
-    ] = "classic",
+    output: Output = ".",
+    recipe: RecipeName = "classic",
     guide: commands.Guide = None,
     set: Set = None,
     force: Force = False,
@@ -54,7 +60,7 @@ def dream(
     images = list(dict.fromkeys(images))
     _check_images(images)
     check_place(output, images, force)
-    asked = Recipe.load(recipe, commands.changes(set or [])).guided(guide or [])
+    asked = Recipe.load(recipe, commands.changes(set or [])).with_images("guide", guide or [])
     # A single photograph is read before the network is loaded, so that an error is shown at once.
     read = {images[0]: storage.read(images[0], what="image")} if len(images) == 1 else {}
     resolved, backbone = api.loaded(asked)
@@ -81,7 +87,7 @@ def check_place(output: str, images: list[str], force: bool) -> None:
     """Raises a `UsageError` if -o cannot be the folder or the picture of these images."""
     from raydream.data import storage
 
-    if _is_folder(output):
+    if is_folder(output):
         storage.check_writable(storage.join(output, "x.png"))
         return
     if len(images) > 1:
@@ -103,13 +109,14 @@ def _check_output(output: str, inputs: dict[str, str], force: bool) -> None:
         raise UsageError(f"-o {output} exists: use another name, or --force to overwrite it")
 
 
-def _is_folder(output: str) -> bool:
+def is_folder(output: str) -> bool:
+    """Whether -o names a folder, not a picture."""
     return not PurePath(output).suffix or output.endswith(("/", "\\")) or os.path.isdir(output)
 
 
 def saved(dream: Dream, output: str) -> str:
     """Saves a dream as the file or in the folder of -o; returns its path or URL."""
-    if _is_folder(output):
+    if is_folder(output):
         return _save_numbered(dream, output)
     dream.save(output)
     return output
@@ -126,11 +133,11 @@ def _save_numbered(dream: Dream, folder: str) -> str:
 
 
 def replay(
-    image: Annotated[str, typer.Argument(help="A dream made by raydream.")],
+    image: Annotated[str, typer.Argument(metavar="DREAM", help="A dream made by raydream.")],
     source: Annotated[
-        str | None, typer.Option(help="Its photograph, or the folder of it. Default: the dream's folder.")
+        str | None, typer.Option(help="Its photograph, or the folder that contains it. Default: the dream's folder.")
     ] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", help="Write the picture here.")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Write the new dream to this file.")] = None,
     set: Set = None,
     force: Force = False,
 ) -> int:
@@ -141,7 +148,7 @@ def replay(
     """
     from dataclasses import replace
 
-    from raydream import api
+    from raydream import api, imagining
     from raydream.data import provenance, storage
     from raydream.recipe import Recipe
 
@@ -151,15 +158,14 @@ def replay(
     inside = provenance.found_inside(data, image)
     changes = commands.changes(set or [])
     before = api.from_bytes(data, image)
-    photograph = replace(
-        api.from_bytes(provenance.photograph(image, source, inside), inside["id"]), digest=inside["source_sha256"]
-    )
+    id, of_noise = inside["id"], imagining.is_noise(inside["id"])
+    photograph = None if of_noise else api.from_bytes(provenance.photograph(image, source, inside), id)
     resolved, backbone = api.loaded(provenance.checked_recipe(inside, changes, image))
-    seed = resolved.seed_of(inside["id"]) if changes else inside["seed"]
+    seed = resolved.seed_of(id) if changes else inside["seed"]
+    photograph = photograph or imagining.noise(id, seed, imagining.size_of(resolved))
+    photograph = replace(photograph, digest=inside["source_sha256"])
     dream = api.dreamed(photograph, resolved, backbone, seed=seed)
-    # The network may come from a copy; the metadata keep its original name.
-    named = Recipe.parse(inside["recipe"], changes)
-    dream = replace(dream, recipe=resolved.changed(backbone=named.backbone, weights=named.weights))
+    dream = replace(dream, recipe=provenance.renamed(resolved, Recipe.parse(inside["recipe"], changes)))
     if output:
         dream.save(output)
     return _compared(data, before.image, dream)

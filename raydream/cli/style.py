@@ -1,7 +1,8 @@
-"""The command for style transfer."""
+"""The command for style transfer (Gatys et al., "Image Style Transfer", 2016)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,26 +15,45 @@ def style(
     styles: Annotated[
         list[str],
         typer.Argument(
-            metavar="STYLE...", help="Images with a style; IMAGE:weight=2:mask=left weights or limits one of several."
+            metavar="STYLE...",
+            help="Images with a style; IMAGE:mask=left:weight=2 limits one to a part and doubles its weight.",
         ),
     ],
-    output: Annotated[
-        str, typer.Option("--output", "-o", help="Output: a file (.png, .jpg, .webp) or a folder.")
-    ] = ".",
-    content: Annotated[float, typer.Option(min=0, help="Weight of what the photograph shows.")] = 0.5,
+    output: pictures.Output = ".",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            "-r",
+            help="style, style-vgg19, or a .yaml file with style terms.",
+            autocompletion=pictures.complete_recipe,
+        ),
+    ] = "style",
+    content: Annotated[
+        float | None, typer.Option(min=0, help="How much of the photograph to keep. Default: as in the recipe (0.5).")
+    ] = None,
+    dream: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TERM", help="Also dream a layer, or a term such as '{layer: mixed5, weight: 2}'."),
+    ] = None,
     set: pictures.Set = None,
     force: pictures.Force = False,
 ) -> int:
-    """Paint a photograph in the style of other images.
-
-    `--set objective=[mixed5]` adds a dream, and `--set backbone=vgg19` uses the network of the method's paper.
-    """
-    from raydream import api, styling
+    """Paint a photograph in the style of other images."""
+    from raydream import api
+    from raydream.core.objectives import Content, Objective
+    from raydream.recipe import Recipe
 
     pictures.check_place(output, [image], force)
-    recipe = styling.recipe_for(styles, content, commands.changes(set or []))
+    asked = Recipe.load(recipe, commands.changes(set or [])).with_images("style", styles)
+    terms = asked.objective.terms
+    if content is not None:
+        terms = tuple(replace(term, weight=content) if isinstance(term, Content) else term for term in terms)
+    if dream:
+        also = [commands.yaml_value("--dream", term) for term in dream]
+        terms += Recipe.parse({"objective": also}, where="--dream").objective.terms
     photograph = api.photograph(image)
-    resolved, backbone = api.loaded(recipe)
+    resolved, backbone = api.loaded(asked.changed(objective=Objective(terms)))
     print(pictures.saved(api.dreamed(photograph, resolved, backbone), output))
     return commands.OK
 

@@ -1,29 +1,77 @@
-"""The command that shows what the channels of a layer respond to."""
+"""Commands that dream from noise: imagine, visualize."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Annotated
 
 import typer
 
-from raydream.cli import commands
-from raydream.cli.pictures import Set
+from raydream.cli import commands, pictures
 from raydream.cli.progress import Progress
+from raydream.errors import UsageError
+
+
+def imagine(
+    output: pictures.Output = ".",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of pictures.")] = 1,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Width and height in pixels. Default: the recipe's, or 512x512.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed gives other pictures.")] = None,
+    recipe: pictures.RecipeName = "noise",
+    set: pictures.Set = None,
+    force: pictures.Force = False,
+) -> int:
+    """Dream pictures from noise, without a photograph. The same command continues where it stopped."""
+    from raydream import api, imagining
+    from raydream.data.storage import Folder, split
+    from raydream.recipe import Recipe
+
+    values = commands.changes(set or [])
+    if size is not None:
+        values["size"] = _width_and_height(size)
+    if seed is not None:
+        values["seed"] = seed
+    resolved, backbone = api.loaded(Recipe.load(recipe, values))
+    if pictures.is_folder(output):
+        folder, names = output, [f"imagined-{number:04d}.png" for number in range(count)]
+    else:
+        pictures.check_place(output, [""] * count, force=True)
+        folder, name = split(output)
+        names = [name]
+    for number, name in enumerate(names):
+        place = Folder(folder or ".")
+        if imagining.kept(place, name, resolved) is None:
+            if place.exists(name) and not force:
+                raise UsageError(f"{place.place(name)} exists: use another name, or --force to overwrite it")
+            imagining.dreamed(resolved, backbone, number).save(place.place(name))
+        print(place.place(name))
+    return commands.OK
+
+
+def _width_and_height(text: str) -> list[int]:
+    if match := re.fullmatch(r"(\d+)x(\d+)", text):
+        return [int(match[1]), int(match[2])]
+    raise UsageError(f"--size must be WIDTHxHEIGHT in pixels, such as 768x512, not {text!r}")
 
 
 def visualize(
     backbone: Annotated[
-        str, typer.Argument(help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file.")
+        str,
+        typer.Argument(
+            metavar="BACKBONE", help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file."
+        ),
     ],
-    layer: Annotated[str, typer.Argument(help="A layer; `raydream layers` lists them.")],
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Folder for the pictures. Default: LAYER-channels.")
-    ] = None,
+    layers: Annotated[
+        list[str], typer.Argument(metavar="LAYER...", help="Layers; `raydream layers BACKBONE` lists them.")
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder for the pictures and the page.")] = "atlas",
     channels: Annotated[str, typer.Option(metavar="LIST", help="Channels, such as 0-15,40, or all.")] = "0-15",
-    set: Set = None,
+    set: pictures.Set = None,
 ) -> int:
-    """Show what the channels of a layer respond to most: a picture for each, a grid, and a page (index.html).
+    """Show what the channels of layers respond to: a picture for each, a grid, and a page (index.html).
 
     The pictures are dreamed from noise. The same command continues where it stopped.
     """
@@ -35,21 +83,25 @@ def visualize(
 
     runtime.worker()
     values = {"backbone": backbone, **commands.changes(set or [])}
-    first = assets.resolve(visualizing.recipe_for(layer, 0, values))
-    files = assets.locate(first.backbone, first.weights)
-    wanted = visualizing.chosen(channels, backbones.channels_of(files.backbone, files.weights)[layer])
-    out = Folder(output or f"{layer}-channels")
-    progress = Progress(len(wanted))
-    found = []
-    with contextlib.closing(progress):
-        for channel in visualizing.pictures(out, layer, wanted, values):
-            found.append(channel)
-            progress.advance(1)
-    out.write("grid.png", codec.encode(visualizing.grid(found)))
-    facts = {"backbone": backbone, "layer": layer, "steps": str(first.steps)}
-    atlas.write(out, found, layer, facts)
-    print(out.place(atlas.NAME))
+    recipes = [assets.resolve(visualizing.recipe_for(layer, 0, values)) for layer in dict.fromkeys(layers)]
+    files = assets.locate(recipes[0].backbone, recipes[0].weights)
+    counts = backbones.channels_of(files.backbone, files.weights)
+    wanted = {layer: visualizing.chosen(channels, counts[layer]) for layer in dict.fromkeys(layers)}
+    out = Folder(output)
+    found: dict[str, list[atlas.Channel]] = {}
+    with contextlib.closing(Progress(sum(map(len, wanted.values())))) as progress:
+        for layer, numbers in wanted.items():
+            found[layer] = []
+            for channel in visualizing.pictures(out, layer, numbers, values):
+                found[layer].append(channel)
+                progress.advance(1)
+            out.write(f"{layer}/grid.png", codec.encode(visualizing.grid(found[layer])))
+    out.write("index.html", atlas.page(found, backbone, {"steps": str(recipes[0].steps)}))
+    print(out.place("index.html"))
     return commands.OK
 
 
-COMMANDS = {visualize: "visualize inception_v3 mixed4 --channels 0-15"}
+COMMANDS = {
+    imagine: "imagine -n 4 --size 768x512 -o imagined",
+    visualize: "visualize inception_v3 mixed4 --channels 0-15",
+}

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from raydream.core import context as contexts
 from raydream.core import gradients, masks, pyramid, transforms
 from raydream.core.canvas import Canvas, Fourier, Pixels
 from raydream.core.context import Context, Pictures
 from raydream.core.networks.backbones import Backbone
+from raydream.core.octave import context_of
 from raydream.core.update import Adam, Conditioning, conditioned, update
 from raydream.recipe import Recipe
 from raydream.types import Size, Tensor
@@ -42,7 +42,7 @@ class Ascent(ABC):
             recipe, backbone, pictures: see `engine.dream_steps`.
         """
         size = (images.shape[1], images.shape[2])
-        context = contexts.of_octave(source, size, recipe.objective, backbone, pictures)
+        context = context_of(source, size, recipe, backbone, pictures)
         if recipe.balance == "source":
             context = _balanced(context, pyramid.resize(source, size), recipe, backbone)
         if recipe.canvas == "fourier" or recipe.optimizer == "adam":
@@ -54,12 +54,12 @@ class Ascent(ABC):
         """One step; returns the images after it, and their objective (batch,) before it.
 
         Args:
-            randoms: the random numbers of each image.
+            randoms: the random number generator of each image.
             progress: (step + 1) / steps of the octave.
         """
 
     def _gradient(self, randoms: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
-        """The gradient with respect to the images, which are rolled (and transformed) at random, and the objective."""
+        """The gradient with respect to the images, which are rolled (and transformed) at random, and the value."""
         size = (self._images.shape[1], self._images.shape[2])
         shifts = [(int(r.integers(size[0])), int(r.integers(size[1]))) for r in randoms]
         recipe = self._recipe
@@ -68,7 +68,7 @@ class Ascent(ABC):
         drawn = [transforms.draw(r, recipe.rotate, recipe.rescale, size) for r in randoms]
         moved = transforms.apply(self._images, drawn)
         gradient, objective = gradients.gradient_of(moved, recipe, self._backbone, shifts, _moved(self._context, drawn))
-        return transforms.pull(self._images, drawn, gradient), objective
+        return transforms.backpropagate(self._images, drawn, gradient), objective
 
 
 def _moved(context: Context, drawn: Sequence[Sequence[float]]) -> Context:
@@ -84,15 +84,15 @@ def _moved(context: Context, drawn: Sequence[Sequence[float]]) -> Context:
 
 
 def _balanced(context: Context, source: Tensor, recipe: Recipe, backbone: Backbone) -> Context:
-    """The context with each weight divided by the size of its term's value on the photographs."""
+    """The context with each weight divided by the absolute value of its term on the photographs."""
     import tensorflow as tf
 
-    values = gradients.values_of(np.asarray(source), recipe, backbone, context)
-    return replace(context, weights=tf.math.divide_no_nan(context.weights, tf.abs(values)))
+    sizes = tf.abs(gradients.values_of(np.asarray(source), recipe, backbone, context))
+    return replace(context, weights=context.weights / tf.where(sizes > 0.0, sizes, tf.ones_like(sizes)))
 
 
 def _protected(source: Tensor, size: Size, recipe: Recipe, pictures: Pictures) -> tuple[Tensor, Tensor]:
-    """The recipe's mask (1, height, width, 1), and the photographs if it keeps something of them; else dummies."""
+    """The recipe's mask (1, height, width, 1), and the photographs for `keep`; dummies where the recipe has none."""
     import tensorflow as tf
 
     mask, kept = tf.ones([1, 1, 1, 1], source.dtype), tf.zeros([1, 1, 1, 3], source.dtype)
@@ -136,10 +136,11 @@ class _OnCanvas(Ascent):
         """See `Ascent.step`."""
         gradient, objective = self._gradient(randoms)
         wanted = conditioned(self._conditioning, self._backbone.dtype)(gradient, progress)
-        slope = self._canvas.pull(self._coefficients, wanted)
+        slope = self._canvas.backpropagate(self._coefficients, wanted)
         if self._adam:
-            self._coefficients = self._adam(self._coefficients, slope)
+            moved = self._adam(self._coefficients, slope)
         else:
-            self._coefficients = self._coefficients + self._recipe.step_size * slope
+            moved = self._coefficients + self._recipe.step_size * slope
+        self._coefficients = self._canvas.limited(moved)
         self._images = self._canvas.images(self._coefficients)
         return self._images, objective

@@ -14,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from raydream.core import context, gradients, masks, pyramid
+from raydream.core import gradients, masks, pyramid
 from raydream.core.ascent import Ascent
 from raydream.core.context import NO_PICTURES, Pictures
 from raydream.core.memory import tensor_of
 from raydream.core.networks.backbones import Backbone
+from raydream.core.octave import context_of
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from raydream.types import Images, Size, Tensor
@@ -166,7 +167,7 @@ def measure(
     usable_sizes(images.shape[1], images.shape[2], recipe.changed(octaves=1, steps=1), backbone)
     photographs = tensor_of((images if source is None else source).astype(backbone.dtype, copy=False))
     size = (images.shape[1], images.shape[2])
-    known = context.of_octave(photographs, size, recipe.objective, backbone, pictures)
+    known = context_of(photographs, size, recipe, backbone, pictures)
     return gradients.value_of(images, recipe, backbone, known)
 
 

@@ -1,7 +1,7 @@
 """The objective and its gradient with respect to the pixels, tile by tile.
 
 If the objective is linear in its statistics, or there is only one tile, one pass over the tiles is enough. Otherwise a
-first pass sums the statistics of all tiles, and a second one pulls back the slope of the objective at these sums.
+first pass sums the statistics of all tiles. A second one backpropagates the objective's gradient at these sums.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from raydream.errors import UsageError
 from raydream.recipe import Recipe
 from raydream.types import Images, Tensor
 
-View = tuple[Tensor, Any, Tensor, Tensor]  # of a tile: its pixels, crops, and the photographs' pixels and masks there
+View = tuple[Tensor, Any, Tensor, Tensor]  # a tile: pixels, crops, the photographs' pixels there, masks there
 
 
 class Traced(NamedTuple):
@@ -40,7 +40,7 @@ class Traced(NamedTuple):
         slopes: (statistics, totals, weights, constants) -> the objective's gradient with respect to the statistics.
         gradient: (view, constants, totals, weights) -> the gradient of the tile's share of the objective with respect
             to the tile's pixels, and the share; only for one tile, or for a linear objective.
-        pulled: (view, constants, slopes) -> the gradient with respect to the tile's pixels for these slopes.
+        backpropagated: (view, constants, slopes) -> the gradient with respect to the tile's pixels, from these slopes.
         penalty: (images, source, masks, weights) -> the gradient and the value of the terms on pixels.
     """
 
@@ -48,7 +48,7 @@ class Traced(NamedTuple):
     value: Callable[..., Tensor]
     slopes: Callable[..., list[Tensor]]
     gradient: Callable[..., tuple[Tensor, Tensor]]
-    pulled: Callable[..., Tensor]
+    backpropagated: Callable[..., Tensor]
     penalty: Callable[..., tuple[Tensor, Tensor]]
 
 
@@ -64,7 +64,7 @@ def traced(backbone: Backbone, objective: Objective, context: Context) -> Traced
 
 
 def forget() -> None:
-    """Drops all traced functions, and with them the backbones that they hold in memory."""
+    """Drops all traced functions, and with them the backbones that they hold; see `octave.forget`."""
     _traced.cache_clear()
 
 
@@ -87,7 +87,7 @@ def _traced(backbone: Backbone, objective: Objective, ranks: tuple[tuple[int, ..
         trace(functions.value, statistics, totals, weights, constants),
         trace(functions.slopes, statistics, totals, weights, constants),
         trace(functions.gradient, view, constants, totals, weights),
-        trace(functions.pulled, view, constants, statistics),
+        trace(functions.backpropagated, view, constants, statistics),
         trace(functions.penalty, pixels, pixels, numbers([None] * 4), weights),
     )
 
@@ -152,7 +152,7 @@ class _Functions:
             share = self.value(self.statistics(view, constants), totals, weights, constants)
         return tape.gradient(share, view[0]), share
 
-    def pulled(self, view: View, constants: Any, slopes: Sequence[Tensor]) -> Tensor:
+    def backpropagated(self, view: View, constants: Any, slopes: Sequence[Tensor]) -> Tensor:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
@@ -203,7 +203,7 @@ def gradient_of(
 
 
 def _or_empty(images: Tensor, source: Tensor | None, masks_here: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The photographs and masks, or arrays without content, since a traced function always gets both."""
+    """The photographs and masks, or dummies, since a traced function always gets both."""
     import tensorflow as tf
 
     nothing = tf.zeros([1, 1, 1, 3], images.dtype)
@@ -215,7 +215,7 @@ def _of_rolled(
 ) -> tuple[Tensor, Tensor]:
     """Like `gradient_of`, but the gradient is not rolled back, and without penalties."""
     functions = traced(backbone, recipe.objective, context)
-    parts, totals = _plan(images.shape[1], images.shape[2], recipe, backbone, context)
+    parts, totals = _plan(images, recipe.objective, recipe, backbone, context)
     rolled = _rolled(context, shifts)
     if len(parts) == 1:
         (view,) = _views(tiles.roll(images, shifts), parts, rolled)
@@ -253,17 +253,17 @@ class _Tiles(NamedTuple):
         known = statistics, self.totals, self.context.weights, constants
         slopes = self.functions.slopes(*known)
         for tile, view in zip(self.parts, views(), strict=True):
-            whole[tile.window] += np.asarray(self.functions.pulled(view, constants, slopes))
+            whole[tile.window] += np.asarray(self.functions.backpropagated(view, constants, slopes))
         return self.functions.value(*known)
 
 
 def _plan(
-    height: int, width: int, recipe: Recipe, backbone: Backbone, context: Context
+    images: Tensor, objective: Objective, recipe: Recipe, backbone: Backbone, context: Context
 ) -> tuple[list[Tile], NDArray[np.float64]]:
     """The tiles of an octave, and the number of positions of each term in all of them."""
-    parts, counts = tiles.plan(height, width, recipe.tile, recipe.tiling, backbone)
+    parts, counts = tiles.plan(images.shape[1], images.shape[2], recipe.tile, recipe.tiling, backbone)
     positions = dict(zip(backbone.layers, counts, strict=True))
-    return parts, np.asarray(contexts.totals(recipe.objective, context, positions), backbone.dtype)
+    return parts, np.asarray(contexts.totals(objective, context, positions), backbone.dtype)
 
 
 def _rolled(context: Context, shifts: Sequence[tuple[int, int]]) -> tuple[Tensor | None, Tensor | None]:
@@ -300,7 +300,7 @@ def value_of(images: Images, recipe: Recipe, backbone: Backbone, context: Contex
     images = images.astype(backbone.dtype, copy=False)
     context = context or contexts.plain(recipe.objective, backbone.dtype)
     functions = traced(backbone, recipe.objective, context)
-    statistics, totals = statistics_of(images, recipe, backbone, context)
+    statistics, totals = statistics_of(images, recipe.objective, recipe, backbone, context)
     value = functions.value(statistics, totals, context.weights, context.constants)
     if recipe.objective.penalties:
         empty = _or_empty(images, context.source, context.masks)
@@ -309,24 +309,30 @@ def value_of(images: Images, recipe: Recipe, backbone: Backbone, context: Contex
 
 
 def values_of(images: Images, recipe: Recipe, backbone: Backbone, context: Context) -> Tensor:
-    """The value of each term without its weight, for each image: (batch, terms); 1 for terms on pixels."""
+    """The value of each term without its weight, for each image: (batch, terms).
+
+    It is 1 for terms on pixels and for terms that compare with the photograph, whose value on it says nothing.
+    """
     import tensorflow as tf
 
-    statistics, totals = statistics_of(images, recipe, backbone, context)
+    statistics, totals = statistics_of(images, recipe.objective, recipe, backbone, context)
     value, count = traced(backbone, recipe.objective, context).value, len(recipe.objective.terms)
     found = []
     for number, term in enumerate(recipe.objective.terms):
         only = tf.one_hot([number], count, dtype=backbone.dtype)
         one = tf.ones(len(images), backbone.dtype)
-        found.append(one if term.on_pixels else value(statistics, totals, only, context.constants))
+        found.append(one if term.on_pixels or term.needs_source else value(statistics, totals, only, context.constants))
     return tf.stack(found, axis=1)
 
 
 def statistics_of(
-    images: Images, recipe: Recipe, backbone: Backbone, context: Context
+    images: Tensor, objective: Objective, recipe: Recipe, backbone: Backbone, context: Context
 ) -> tuple[list[Tensor], NDArray[np.float64]]:
-    """The statistics of each term over all tiles of images (batch, height, width, 3), and the totals."""
-    functions = traced(backbone, recipe.objective, context)
-    parts, totals = _plan(images.shape[1], images.shape[2], recipe, backbone, context)
-    views = _views(images, parts, _rolled(context, [(0, 0)] * len(images)))
+    """The statistics of each term over all tiles of images (batch, height, width, 3), and the totals.
+
+    The objective can differ from the recipe's, but must have the same layers. The tiles are those of the recipe.
+    """
+    functions = traced(backbone, objective, context)
+    parts, totals = _plan(images, objective, recipe, backbone, context)
+    views = _views(images, parts, _rolled(context, [(0, 0)] * images.shape[0]))
     return _sums(functions.statistics(view, context.constants) for view in views), totals

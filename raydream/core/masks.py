@@ -1,4 +1,4 @@
-"""Masks: where a term counts, or where a picture is protected. 1 counts, 0 does not."""
+"""Masks: where a term counts, or where a picture may change. 1 is yes, 0 is no."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from raydream.errors import UsageError
 from raydream.types import FeatureMap, Image, Size, Tensor
 
 _RAMP = 0.3  # width of the soft border between two halves, as a share of the side
-_SHAPES = 0.03  # largest difference of the aspect ratios of a mask and a photograph
+_TOLERANCE = 0.03  # largest relative difference between the aspect ratios of a mask and a photograph
 
 
 def mask(name: str, size: Size, images: Mapping[str, Image]) -> FeatureMap:
@@ -41,13 +41,18 @@ def check(name: str, size: Size, images: Mapping[str, Image]) -> None:
     if name not in images:
         raise UsageError(f"mask {name!r} is not loaded: see assets.pictures")
     height, width = images[name].shape[:2]
-    if abs(np.log((height / width) / (size[0] / size[1]))) > _SHAPES + 1.0 / min(size):
+    if abs(np.log((height / width) / (size[0] / size[1]))) > _TOLERANCE + 1.0 / min(size):
         raise UsageError(
             f"mask {name} has {width}x{height} pixels, a different shape from the picture's {size[1]}x{size[0]}: "
-            "use a mask with the same sides, or the same ratio of its sides"
+            "use a mask of the same size or aspect ratio"
         )
-    if not _brightness(images[name]).max() > 1 / 255:
-        raise UsageError(f"mask {name} is black: white is where it counts")
+    check_white(name, images)
+
+
+def check_white(name: str, images: Mapping[str, Image]) -> None:
+    """Raises a `UsageError` if a mask is black."""
+    if name not in HALVES and not _brightness(images[name]).max() > 1 / 255:
+        raise UsageError(f"mask {name} is all black: it must be white where it counts")
 
 
 def _brightness(image: Image) -> FeatureMap:
@@ -66,11 +71,10 @@ def half(name: str, size: Size) -> FeatureMap:
     return np.broadcast_to(ramp if name in ("left", "right") else ramp[:, None], size).copy()
 
 
-def square(size: Size, position: tuple[float, float], sides: Size) -> FeatureMap:
-    """1 in a rectangle of `sides` around a position (across, down) in [0, 1], 0 elsewhere: (height, width)."""
+def rectangle(size: Size, middle: Size, sides: Size) -> FeatureMap:
+    """1 in a rectangle of `sides` around a pixel (row, column), 0 elsewhere: (height, width)."""
     found = np.zeros(size)
-    at = (position[1], position[0])
-    starts = [min(max(0, round(p * n) - s // 2), max(0, n - s)) for p, n, s in zip(at, size, sides, strict=True)]
+    starts = [min(max(0, p - s // 2), max(0, n - s)) for p, n, s in zip(middle, size, sides, strict=True)]
     found[starts[0] : starts[0] + sides[0], starts[1] : starts[1] + sides[1]] = 1.0
     return found
 

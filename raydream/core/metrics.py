@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from raydream.core import context as contexts
 from raydream.core import gradients, tiles
 from raydream.core.context import NO_PICTURES, Pictures
 from raydream.core.memory import tensor_of
 from raydream.core.networks.backbones import Backbone
+from raydream.core.octave import context_of
 from raydream.recipe import Recipe
 from raydream.types import Image
 
@@ -111,7 +111,7 @@ def gains(dream: Image, source: Image, network: Network) -> dict[str, float]:
     recipe, backbone, pictures = network
     images = [image[None].astype(backbone.dtype, copy=False) for image in (source, dream)]
     size = (source.shape[0], source.shape[1])
-    context = contexts.of_octave(tensor_of(images[0]), size, recipe.objective, backbone, pictures)
+    context = context_of(tensor_of(images[0]), size, recipe, backbone, pictures)
     before, after = (np.asarray(gradients.values_of(i, recipe, backbone, context))[0].tolist() for i in images)
     found: dict[str, list[float]] = {}
     for term, old, new in zip(recipe.objective.terms, before, after, strict=True):

@@ -20,7 +20,7 @@ Share = NDArray[np.float32]  # (height, width, 1), in [0, 1]
 Plane = NDArray[np.float32]  # (height, width)
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
-_LEAST_SPREAD = 0.03  # of colours: a picture in one colour gets a little contrast, and a grey one a little colour
+_LEAST_DEVIATION = 0.03  # of colours: a picture in one colour gets a little contrast, and a grey one a little colour
 _PLACES = range(-1, 3)  # the four pixels around a position, in each direction
 
 
@@ -42,7 +42,7 @@ def zoomed(image: Image, factor: float, degrees: float = 0.0) -> Image:
 
 
 def with_colours_of(palette: Image, image: Image) -> Image:
-    """An image with the mean and the covariance of another one's colours, moved no further than necessary.
+    """An image with the mean and the covariance of another one's colours, changed as little as possible.
 
     This is the linear Monge-Kantorovitch mapping (Pitié and Kokaram, 2007). Without it, frames that are made from
     frames lose their contrast or turn to one colour.
@@ -60,10 +60,10 @@ def with_colours_of(palette: Image, image: Image) -> Image:
 
 
 def _colours(image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and covariance of the colours of an image; in no direction is their deviation below `_LEAST_SPREAD`."""
+    """Mean and covariance of the colours of an image; no standard deviation is below `_LEAST_DEVIATION`."""
     pixels = image.reshape(-1, 3).astype(np.float64)
     values, vectors = np.linalg.eigh(np.cov(pixels, rowvar=False, ddof=0))
-    return pixels.mean(axis=0), (vectors * np.maximum(values, _LEAST_SPREAD**2)) @ vectors.T
+    return pixels.mean(axis=0), (vectors * np.maximum(values, _LEAST_DEVIATION**2)) @ vectors.T
 
 
 def _power(matrix: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
@@ -137,10 +137,10 @@ def flow(one: Image, other: Image) -> Flow:
 
 
 def trusted(there: Flow, back: Flow) -> Share:
-    """Where the flow to another frame can be trusted: 1, and 0 where content is hidden there, or outside.
+    """Where the flow to another frame can be trusted: 1 there, and 0 where content is hidden or outside in that frame.
 
-    Following `there` and then `back` must lead to the start again, to within the tolerance of Sundaram et al. (2010);
-    at up to twice the tolerance, the share falls to 0.
+    Following `there` and then `back` must return to the start, within the tolerance of Sundaram et al. (2010). Between
+    one and two tolerances, the share falls from 1 to 0.
     """
     height, width = there.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)

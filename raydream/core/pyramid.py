@@ -10,7 +10,7 @@ from raydream.types import Carry, Size, Tensor
 
 
 def sizes(height: int, width: int, octaves: int, octave_scale: float) -> list[Size]:
-    """(height, width) of each octave, from the smallest to full size; each is `octave_scale` times the last one."""
+    """(height, width) of each octave, from the smallest to full size; each is `octave_scale` times the previous one."""
     ratios = [octave_scale ** -(octaves - 1 - i) for i in range(octaves)]
     return [(max(1, round(height * r)), max(1, round(width * r))) for r in ratios]
 

@@ -1,6 +1,6 @@
 """Random rotation and scaling of the image before each step, which makes features robust and smooth.
 
-(Olah et al., "Feature Visualization", 2017; the roll of the tiles is their jitter.)
+(Olah et al., "Feature Visualization", 2017. The random roll of the tiles does what jitter does there.)
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def apply(images: Tensor, transforms: Any) -> Tensor:
     return _functions(images.dtype.name)[0](images, np.asarray(transforms, np.float32))
 
 
-def pull(images: Tensor, transforms: Any, gradient: Tensor) -> Tensor:
+def backpropagate(images: Tensor, transforms: Any, gradient: Tensor) -> Tensor:
     """The gradient with respect to the images, from that with respect to the transformed images."""
     return _functions(images.dtype.name)[1](images, np.asarray(transforms, np.float32), gradient)
 
@@ -61,7 +61,7 @@ def _functions(dtype: str) -> tuple[Any, Any]:
                 result += tf.cast(share, images.dtype)[..., None] * corner
         return result
 
-    def pulled(images: Tensor, transforms: Tensor, gradient: Tensor) -> Tensor:
+    def backpropagated(images: Tensor, transforms: Tensor, gradient: Tensor) -> Tensor:
         with tf.GradientTape() as tape:
             tape.watch(images)
             result = moved(images, transforms)
@@ -70,7 +70,7 @@ def _functions(dtype: str) -> tuple[Any, Any]:
     pixels, numbers = tf.TensorSpec([None, None, None, None], dtype), tf.TensorSpec([None, 8], tf.float32)
     return (
         tf.function(moved, input_signature=[pixels, numbers], autograph=False),
-        tf.function(pulled, input_signature=[pixels, numbers, pixels], autograph=False),
+        tf.function(backpropagated, input_signature=[pixels, numbers, pixels], autograph=False),
     )
 
 

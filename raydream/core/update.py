@@ -13,7 +13,7 @@ from raydream.types import Keep, StepRule, Tensor
 
 # The kernel of the Laplacian pyramid (Burt & Adelson, 1983).
 _BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256.0
-Numbers = tuple[Tensor, Tensor]
+Numbers = tuple[Tensor, Tensor]  # step size, progress
 _LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the brightness (ITU-R BT.601)
 
 
@@ -48,12 +48,12 @@ def normalize(gradient: Tensor, rule: StepRule) -> Tensor:
 def equalize(gradient: Tensor, bands: tuple[float, ...]) -> Tensor:
     """Divides each frequency band of the gradient by its root mean square, and multiplies it by its gain.
 
-    The bands are those of a Laplacian pyramid (Mordvintsev's TensorFlow example, 2015). All sizes of features grow at
-    the same rate then, instead of mostly the finest.
+    The bands are those of a Laplacian pyramid (Mordvintsev's TensorFlow example, 2015). Then features of all sizes grow
+    at the same rate, instead of mostly the finest.
 
     Args:
         gradient: (batch, height, width, 3).
-        bands: the gains, finest band first; the last one is that of all that is coarser than the others.
+        bands: the gains, finest band first; the last one is for everything coarser than the other bands.
     """
     import tensorflow as tf
 
@@ -189,7 +189,7 @@ def conditioned(conditioning: Conditioning, dtype: str) -> Callable[..., Tensor]
 
 
 class Adam:
-    """Adam (Kingma & Ba, 2015), upwards, for a tensor of any shape; the first axis counts the images."""
+    """Adam (Kingma & Ba, 2015) for maximising; it takes tensors of any shape."""
 
     def __init__(self, rate: float) -> None:
         self._rate, self._count = rate, 0

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from raydream.data.whole_files import WholeFile
-from raydream.errors import UsageError
+from raydream.errors import UsageError, WorkError
 from raydream.types import Image
 
 
@@ -26,7 +28,7 @@ class Frames:
     """The frames in a folder.
 
     Attributes:
-        folder: the folder; `open` makes it.
+        folder: the folder; `alone` makes it.
     """
 
     folder: Path
@@ -49,6 +51,21 @@ class Frames:
     def path(self, number: int) -> Path:
         """The file of a frame; the first one has the number 0."""
         return self.folder / f"{number:06}.png"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A context in which no other process works in the folder. The lock ends with the process, however it ends.
+
+        Raises:
+            WorkError: another process works in the folder.
+        """
+        self.work.mkdir(parents=True, exist_ok=True)
+        held = os.open(self.folder, os.O_RDONLY)
+        try:
+            _lock(held, self.folder)
+            yield
+        finally:
+            os.close(held)
 
     def open(self, job: dict[str, Any]) -> None:
         """Starts or continues a run; `job` is what determines the frames, as JSON.
@@ -96,6 +113,19 @@ class Frames:
 
     def _state(self, number: int) -> Path:
         return self.work / f"{number:06}.npy"
+
+
+def _lock(held: int, folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise WorkError(f"another run works in {folder}: wait for its end, or use another output") from error
+    except OSError:  # the file system has no locks
+        pass
 
 
 def _write(path: Path, data: bytes) -> None:

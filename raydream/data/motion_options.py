@@ -1,4 +1,4 @@
-"""Options of motion pictures, as frozen data.
+"""Options of moving pictures, as frozen data.
 
 Fields with a `typer.Option` are options of the command line (see `cli.options`). Annotations are evaluated in this
 module, which imports nothing heavy, so that `--help` stays fast.
@@ -16,7 +16,7 @@ _SHARE = typer.Option(min=0.001, max=1, help="Share of the recipe's steps for ea
 _OUTPUT = "Output: .mp4, .webm, .webp, .gif, or a folder for PNG frames."
 _FPS = "Frames per second, such as 25 or 30000/1001."
 Output = Annotated[str, typer.Option("--output", "-o", help=_OUTPUT)]
-Size = Annotated[int | None, typer.Option(min=1, help="Short side in pixels; like --set size=N.")]
+Size = Annotated[int | None, typer.Option(min=1, help="Short side in pixels; short for --set size=N.")]
 
 
 def rate_of(text: str) -> Fraction:
@@ -81,10 +81,11 @@ class Morph:
     photo: Annotated[str, typer.Option(help="The photograph: a path or URL.")]
     output: Output
     every: Annotated[int | None, typer.Option(min=1, help="Show every N-th step. Default: 1.")] = None
-    seconds: Annotated[float | None, typer.Option(min=0.04, max=3600, help="Take this long, instead of --every.")] = (
-        None
-    )
-    back: Annotated[bool, typer.Option("--back", help="There and back: end with the photograph.")] = False
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.04, max=3600, help="Seconds from the photograph to its dream, instead of --every."),
+    ] = None
+    back: Annotated[bool, typer.Option("--back", help="Return to the photograph at the end.")] = False
     fps: Annotated[str, typer.Option(help=_FPS)] = "25"
     size: Size = None
 
@@ -100,12 +101,12 @@ class Morph:
 
 @dataclass(frozen=True, kw_only=True)
 class Video:
-    """A dream of a video, each frame from the last one.
+    """A dream of a video, each frame from the previous one.
 
     Attributes:
         input: path of the video, or of a folder with its frames.
         output: the file or folder to write.
-        blend: share of the last frame's change that is moved to the next frame; 0 dreams each frame alone.
+        blend: share of the dream's change to one frame that is moved to the next frame; 0 dreams each frame alone.
         share: share of the recipe's steps for each frame after the first; at least one step for each octave.
         start: where to start, in seconds.
         limit: number of frames; None for all.
@@ -117,10 +118,11 @@ class Video:
     input: Annotated[str, typer.Option(help="A video, or a folder of its frames.")]
     output: Annotated[str, typer.Option(help=_OUTPUT)]
     blend: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the last frame's change that the next frame starts with.")
+        float,
+        typer.Option(min=0, max=1, help="Share of the dream's change to one frame that the next frame starts with."),
     ] = 0.9
     share: Annotated[float, _SHARE] = 0.1
-    start: Annotated[float, typer.Option(min=0, help="Start after so many seconds.")] = 0.0
+    start: Annotated[float, typer.Option(min=0, max=1_000_000, help="Start after this many seconds.")] = 0.0
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N frames.")] = None
     fps: Annotated[str | None, typer.Option(help=f"{_FPS} Only for a folder. Default: 25.")] = None
     silent: Annotated[bool, typer.Option("--silent", help="Leave the sound out.")] = False

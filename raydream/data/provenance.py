@@ -95,7 +95,10 @@ def checked_recipe(inside: dict[str, Any], changes: Mapping[str, Any], image: st
         UsageError: the recipe is invalid, or the network's file is missing or has another digest.
     """
     recipe = Recipe.parse(inside["recipe"], changes, where="recipe inside")
-    recipe = recipe.with_pictures({name: (_known(name, recipe, image), d) for name, d in recipe.pictures.items()})
+    inner = Recipe.parse(inside["recipe"], where="recipe inside").pictures
+    recipe = recipe.with_picture_files({
+        name: (_known(name, recipe, image) if name in inner else name, d) for name, d in recipe.pictures.items()
+    })  # fmt: skip
     key = "backbone" if recipe.backbone not in DEFAULT_WEIGHTS else "weights"
     file = str(getattr(recipe, key))
     if key in changes or file in ("compact", "imagenet"):
@@ -109,11 +112,18 @@ def checked_recipe(inside: dict[str, Any], changes: Mapping[str, Any], image: st
     return recipe.changed(**{key: here})
 
 
+def renamed(recipe: Recipe, named: Recipe) -> Recipe:
+    """A recipe of `checked_recipe`, resolved, with the names of `named`, since its files may be copies."""
+    files = zip(recipe.pictures.items(), named.pictures, strict=True)
+    pictures = {here: (name, digest) for (here, digest), name in files}
+    return recipe.changed(backbone=named.backbone, weights=named.weights).with_picture_files(pictures)
+
+
 def _known(name: str, recipe: Recipe, image: str) -> str:
     """A local copy of a guide, style or mask; a `UsageError` if there is none, since a picture starts no download."""
     wanted = recipe.pictures[name]
-    copies = assets.kept_copies(name) if "://" in name else [] if _is_remote(name) else [Path(name)]
-    found = (str(path) for path in copies if path.is_file() and wanted in (None, assets.digest(str(path))))
+    copies = map(str, assets.kept_copies(name)) if "://" in name else [] if _is_remote(name) else [name]
+    found = (path for path in copies if Path(path).is_file() and wanted in (None, assets.digest(path)))
     if (here := next(found, None)) is None:
         raise UsageError(f"{image} needs the picture {name!r}: no file with its digest is on this machine")
     return here

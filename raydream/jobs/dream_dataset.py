@@ -146,7 +146,7 @@ def main(
     """
     from raydream.recipe import Recipe
 
-    asked = job(recipe=Recipe.load(recipe, commands.changes(set or [])).guided(guide or []))
+    asked = job(recipe=Recipe.load(recipe, commands.changes(set or [])).with_images("guide", guide or []))
     if dry_run:
         _dry_run(asked)
         return commands.OK

@@ -1,4 +1,4 @@
-"""The atlas of a layer: for each channel, the picture that it responds to most.
+"""The atlas of a network: a page with the pictures that the channels of its layers respond to most.
 
 It is one HTML file that loads nothing from the network.
 """
@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from raydream.data.storage import Folder
 from raydream.pages import parts
 
-NAME = "index.html"
-_KEYS = "← → channels &ensp; Esc back"
+_KEYS = "← → channels &ensp; ↑ ↓ layers &ensp; Esc back"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,29 +28,35 @@ class Channel:
     activation: float
 
 
-def write(out: Folder, channels: Sequence[Channel], title: str, facts: Mapping[str, str]) -> None:
-    """Writes the page to the file `NAME`.
+def page(
+    layers: Mapping[str, Sequence[Channel]], title: str, facts: Mapping[str, str], side: int | None = None
+) -> bytes:
+    """The page as HTML.
 
     Args:
-        out: the folder.
-        channels: the channels, in the order of the page.
+        layers: layer -> its channels, in the order of the page.
         title: title of the page.
         facts: facts for the header.
+        side: maximum side of the pictures in pixels; None to choose it by the number of pictures.
     """
-    side = parts.side_for(len(channels))
+    side = side or parts.side_for(sum(map(len, layers.values())))
     content = {
         "head": parts.head(title),
         "title": parts.text(title),
-        "notice": f"What {len(channels)} channel{'s respond' if len(channels) != 1 else ' responds'} to most",
         "facts": parts.facts(facts),
-        "pictures": "".join(_figure(channel, side) for channel in channels),
+        "layers": "".join(_section(name, channels, side) for name, channels in layers.items()),
         "lightbox": parts.filled("lightbox.html", {"keys": _KEYS}),
         "script": parts.filled("zoom.js", {}),
     }
-    out.write(NAME, parts.filled("atlas.html", content).encode())
+    return parts.filled("atlas.html", content).encode()
 
 
-def _figure(channel: Channel, side: int) -> str:
+def _section(layer: str, channels: Sequence[Channel], side: int) -> str:
+    figures = "".join(_figure(layer, channel, side) for channel in channels)
+    return f'<h2>{parts.text(layer)}</h2>\n<div class="group">\n{figures}</div>\n'
+
+
+def _figure(layer: str, channel: Channel, side: int) -> str:
     numbers = f'<dl class="numbers">{parts.facts({"activation": f"{channel.activation:.3g}"})}</dl>'
-    picture = parts.zoomable(channel.picture, side, f"channel {channel.number}")
+    picture = parts.zoomable(channel.picture, side, f"{layer}, channel {channel.number}")
     return f"<figure>{picture}<figcaption>{channel.number}{numbers}</figcaption></figure>\n"

@@ -25,7 +25,7 @@ def test_version(cli: Cli) -> None:
 def test_help_names_every_command_and_each_ends_with_an_example_that_parses(cli: Cli) -> None:
     _, out, _ = cli("--help")
     names = [str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback]
-    made = {"dream", "layers", "recipes", "inspect", "gallery", "replay", "scenery", "style", "visualize"}
+    made = {"dream", "layers", "recipes", "inspect", "gallery", "replay", "scenery", "style", "imagine", "visualize"}
     assert set(names) == made | {"zoom", "morph", "video"}
     names += ["dataset", "compress"]
     for name in names:

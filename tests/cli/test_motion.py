@@ -20,6 +20,7 @@ from raydream import motion, movies
 from raydream.cli import commands
 from raydream.core import engine
 from raydream.core import motion as moves
+from raydream.core.networks import backbones
 from raydream.data import codec, frames
 from raydream.recipe import Recipe
 from tests.cli.conftest import Cli, listed, wrong
@@ -128,6 +129,23 @@ def test_a_folder_of_frames_gives_a_folder_of_dreams(cli: Cli, here: Path, recip
         np.testing.assert_array_equal(codec.to_uint8(dream), codec.to_uint8(alone[0]))
 
 
+def test_a_zoom_does_not_depend_on_the_frame_rate(cli: Cli, here: Path) -> None:
+    for fps in ("10", "60"):
+        quiet(cli("zoom", "cat.jpg", "-o", f"at-{fps}", *TINY, "--frames", "3", "--zoom", "1.2", "--fps", fps))
+    assert bytes_in("at-10") == bytes_in("at-60")
+
+
+def test_the_network_of_a_video_is_loaded_once(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    load = backbones.load_backbone
+    monkeypatch.setattr(backbones, "load_backbone", lambda *given, **more: loaded.append(given) or load(*given, **more))
+    raydream.assets._loaded.cache_clear()
+    make_video("in.mp4", panned(4))
+    quiet(cli("video", "in.mp4", "out", *TINY))
+    assert len(pictures("out")) == 4
+    assert len(loaded) == 1
+
+
 # ---- coherence
 
 
@@ -233,6 +251,18 @@ def test_a_run_that_died_while_writing_writes_again(cli: Cli, here: Path, monkey
     assert Path("x.webp").exists()
 
 
+def test_two_runs_at_once_do_not_disturb_each_other(cli: Cli, here: Path) -> None:
+    words = ["zoom", "cat.jpg", *TINY, "--frames", "12", "--set", "steps=400", "-o", "x.webp"]
+    process = subprocess.Popen([sys.executable, "-m", "raydream", *words], stderr=subprocess.PIPE, env={**os.environ})
+    wait_for(lambda: Path("x.webp.frames/000000.png").exists())
+    line = wrong(cli(*words), commands.FAILED)
+    assert "another run works in x.webp.frames: wait for its end, or use another output" in line
+    process.kill()
+    process.communicate(timeout=60)
+    quiet(cli(*words))  # a killed run leaves no lock
+    assert Path("x.webp").exists()
+
+
 def test_other_settings_are_refused_in_one_line(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("zoom", "cat.jpg", *TINY, "--frames", "4", "-o", "x.gif")
     with monkeypatch.context() as context:
@@ -292,6 +322,7 @@ def test_missing_frames_are_made_again(cli: Cli, here: Path, monkeypatch: pytest
         ("video in.mp4 x.mov", "output x.mov must end in"),
         ("video in.mp4 x.gif --fps 10", "--fps is only for a folder of frames"),
         ("video in.mp4 x.gif --start 9", "--start 9 is after the last frame"),
+        ("video in.mp4 x.gif --start inf", "--start"),
     ],
 )
 def test_an_error_is_one_line(words: str, said: str, cli: Cli, here: Path) -> None:

@@ -53,3 +53,39 @@ def test_layers_lists_the_classes_of_a_classifier(cli: Cli, tiny_path: str, tmp_
     assert (code, err) == (0, "")
     assert out.endswith("\n2 classes: banjo, [b]fig\n")
     assert "classes" not in cli("layers", tiny_path)[1]
+
+
+def test_layers_names_the_page_of_the_channels(cli: Cli, tiny_path: str) -> None:
+    code, out, err = cli("layers", "inception_v3")
+    assert (code, err) == (0, "")
+    page = Path(out.strip().splitlines()[-1].partition(", see ")[2])
+    listed = re.findall(r"│ (mixed\d+) ", out)
+    assert len(listed) == 9
+    assert re.findall("<h2>(.*)</h2>", page.read_text()) == listed
+    assert f"use raydream visualize {tiny_path} LAYER" in cli("layers", tiny_path)[1]
+
+
+def test_every_key_of_a_recipe_and_of_a_term_is_explained_in_the_help_and_in_the_docs(cli: Cli) -> None:
+    from dataclasses import fields
+    from pathlib import Path
+
+    from raydream.core.objectives import KINDS
+    from raydream.recipe import KEYS, Recipe
+
+    code, out, _ = cli("recipes", "--keys")
+    assert code == 0
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
+    explained = {cell for row in rows for cell in row[:2]}
+    page = (Path(__file__).resolve().parents[2] / "docs/recipes.md").read_text()
+    for described in (Recipe, *KINDS.values()):
+        for field in fields(described):
+            if not field.name.endswith("_digest"):
+                key = KEYS.get(field.name, field.name)
+                assert key in explained or key == "kind", key
+                assert re.search(rf"\b{key}\b", page), f"docs/recipes.md does not have {key}"
+    for kind in KINDS:
+        assert kind in explained
+        assert f"| `{kind}` |" in page
+    assert ["mask", "where the picture may change"] in [[row[0], row[1][:28]] for row in rows]
+    assert "None" not in out
+    assert "see `" not in out

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raydream import styling
 from raydream.core import canvas
 from raydream.data import codec
 from raydream.errors import UsageError
+from raydream.recipe import Recipe
 from tests.cli.conftest import Cli
 
 
@@ -23,31 +23,44 @@ def images(tmp_path: Path) -> list[str]:
 
 
 def test_the_terms_of_some_styles() -> None:
-    recipe = styling.recipe_for(["a.jpg:mask=left", "b.jpg:weight=3"], 0.7, {"objective": ["mixed5"]})
-    terms = recipe.as_dict()["objective"]
+    recipe = Recipe.load("style").with_images("style", ["a.jpg:mask=left", "b.jpg:weight=3"])
     layers = ["mixed0", "mixed1", "mixed2", "mixed3"]
-    assert terms == [
-        {"kind": "content", "layer": "mixed3", "weight": 0.7},
+    assert recipe.as_dict()["objective"] == [
+        {"kind": "content", "layer": "mixed3", "weight": 0.5},
         *({"kind": "style", "layer": layer, "style": "a.jpg", "mask": "left"} for layer in layers),
         *({"kind": "style", "layer": layer, "style": "b.jpg", "weight": 3.0} for layer in layers),
-        {"layer": "mixed5"},
     ]
-    vgg = styling.recipe_for(["a.jpg"], 1.0, {"backbone": "vgg19"})
-    assert vgg.pooling == "average"
-    assert {term.layer for term in vgg.objective.terms} >= {"block1_conv1", "block5_conv1", "block4_conv2"}
-    with pytest.raises(UsageError, match="style transfer needs one of inception_v3, vgg16, vgg19"):
-        styling.recipe_for(["a.jpg"], 1.0, {"backbone": "my.keras"})
-    with pytest.raises(UsageError, match="match is an option of guides, not of styles"):
-        styling.recipe_for(["a.jpg:match=positions"], 1.0, {})
+    with pytest.raises(UsageError, match="unknown key 'match'"):
+        Recipe.load("style").with_images("style", ["a.jpg:match=positions"])
+    with pytest.raises(UsageError, match="a style needs a term in the objective"):
+        Recipe.load("classic").with_images("style", ["a.jpg"])
+
+
+def test_vgg19_paints_with_average_pooling(cli: Cli, images: list[str], tmp_path: Path) -> None:
+    """With untrained weights, since the trained ones must be downloaded."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    weights = str(tmp_path / "vgg19.weights.h5")
+    keras.applications.VGG19(include_top=False, weights=None).save_weights(weights)
+    small = [f"--set={change}" for change in ("size=48", "octaves=1", "steps=2", f"weights={weights}")]
+    out = str(tmp_path / "styled.png")
+    code, said, err = cli("style", *images[:2], "-r", "style-vgg19", "-o", out, *small)
+    assert (code, said) == (0, f"{out}\n"), err
+    recipe = codec.read_metadata(Path(out).read_bytes())["recipe"]
+    assert (recipe["backbone"], recipe["pooling"]) == ("vgg19", "average")
 
 
 def test_a_small_picture_is_painted_and_made_again(cli: Cli, images: list[str], tmp_path: Path) -> None:
     out = str(tmp_path / "styled.png")
     small = ("--set", "size=96", "--set", "octaves=1", "--set", "steps=6")
-    code, said, err = cli("style", *images, "-o", out, *small)
+    code, said, err = cli("style", *images, "-o", out, *small, "--content", "0.3", "--dream", "mixed2")
     assert (code, said) == (0, f"{out}\n"), err
     inside = codec.read_metadata(Path(out).read_bytes())
-    digests = {term["style_digest"] for term in inside["recipe"]["objective"] if term.get("kind") == "style"}
+    terms = inside["recipe"]["objective"]
+    assert terms[0] == {"kind": "content", "layer": "mixed3", "weight": 0.3}
+    assert terms[-1] == {"layer": "mixed2"}
+    digests = {term["style_digest"] for term in terms if term.get("kind") == "style"}
     assert len(digests) == 2
     photograph, styled = (codec.decode(Path(path).read_bytes()) for path in (images[0], out))
     assert 0.02 < np.abs(styled - codec.fit(photograph, 96)).mean() < 0.9

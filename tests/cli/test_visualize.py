@@ -1,11 +1,12 @@
 """visualize: pictures, grid and page of a layer's channels; what is there is kept."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from raydream import visualizing
+from raydream import assets, imagining, visualizing
 from raydream.data import codec
 from raydream.errors import UsageError
 from tests.cli.conftest import Cli
@@ -15,19 +16,23 @@ QUICK = ("--set", "steps=4", "--set", "size=48")
 
 def test_it_makes_a_picture_for_each_channel_a_grid_and_a_page(cli: Cli, tiny_path: str, tmp_path: Path) -> None:
     out = tmp_path / "atlas"
-    command = ("visualize", tiny_path, "high", "-o", str(out), *QUICK)
+    command = ("visualize", tiny_path, "low", "high", "-o", str(out), *QUICK)
     code, said, _ = cli(*command, "--channels", "0-2")
     assert (code, said) == (0, f"{out}/index.html\n")
-    pictures = [out / f"channel-{n:04d}.png" for n in range(3)]
+    pictures = [out / f"high/channel-{n:04d}.png" for n in range(3)]
     images = [codec.decode(path.read_bytes()) for path in pictures]
     assert {image.shape for image in images} == {(48, 48, 3)}
     assert np.abs(images[0] - images[1]).mean() > 0.02, "different channels give different pictures"
-    assert codec.decode((out / "grid.png").read_bytes()).shape == (96, 96, 3)
-    assert (out / "index.html").read_text().count('class="zoom"') == 3
+    assert codec.decode((out / "high/grid.png").read_bytes()).shape == (96, 96, 3)
+    page = (out / "index.html").read_text()
+    assert page.count('class="zoom"') == 6
+    assert re.findall("<h2>(.*)</h2>", page) == ["low", "high"]
     inside = codec.read_metadata(pictures[2].read_bytes())
     assert inside["recipe"]["objective"] == [
         {"kind": "direction", "layer": "high", "channels": [2], "values": [1.0], "power": 0.0}
     ]
+    code, said, err = cli("replay", str(pictures[2]))
+    assert (code, said) == (0, "identical\n"), err
     pictures[1].unlink()
     times = [pictures[n].stat().st_mtime_ns for n in (0, 2)]
     assert cli(*command, "--channels", "0-2")[0] == 0
@@ -39,7 +44,8 @@ def test_it_makes_a_picture_for_each_channel_a_grid_and_a_page(cli: Cli, tiny_pa
     ("arguments", "said"),
     [
         (("hihg",), "has no layer 'hihg': did you mean 'high'?"),
-        (("high", "--channels", "0-99"), "channels '0-99': the layer has channels 0 to 7, not 8"),
+        (("high", "--channels", "0-99"), "channels '0-99': the layer has channels 0 to 7, not 99"),
+        (("high", "--channels", "0-999999999999"), "the layer has channels 0 to 7, not 999999999999"),
         (("high", "--channels", "a"), "channels 'a': must be numbers and ranges such as 0-15,40, or all"),
         (("high", "--channels", "3-1"), "channels '3-1': a range goes from a smaller to a larger number"),
     ],
@@ -68,10 +74,38 @@ def test_a_dead_channel_gets_stronger_noise(tiny_path: str, monkeypatch: pytest.
 
     def deaf(images: np.ndarray, *rest: object) -> np.ndarray:
         used.append(images.std())
-        return measure(images, *rest) * 0 + (1.0 if images.std() > 0.2 else 0.0)
+        return measure(images, *rest) * 0 + (1.0 if images.std() > 0.05 else 0.0)
 
     monkeypatch.setattr(engine, "measure", deaf)
-    visualizing._dreamed(visualizing.recipe_for("high", 0, {"backbone": tiny_path, "steps": 1, "size": 48}), 0)
-    assert used[-1] > 0.2
+    asked = visualizing.recipe_for("high", 0, {"backbone": tiny_path, "steps": 1, "size": 48})
+    dream = imagining.dreamed(*assets.load(asked), 0, (1.0, 4.0, 16.0, 64.0), progress=False)
+    assert dream.id == "noise:0:16"
+    assert used[-1] > 0.05
     assert used == sorted(used)
     assert used[0] == pytest.approx(canvas.noise((48, 48), 1, 1).std(), rel=0.5)
+
+
+def test_imagine_makes_pictures_that_are_kept_and_made_again(cli: Cli, tiny_path: str, tmp_path: Path) -> None:
+    tiny = [f"--set={change}" for change in (f"backbone={tiny_path}", "objective=high", "steps=2", "octaves=1")]
+    command = ("imagine", "-n", "2", "--size", "60x40", "--seed", "3", "-o", str(tmp_path), *tiny)
+    pictures = [tmp_path / f"imagined-{n:04d}.png" for n in range(2)]
+    code, said, err = cli(*command)
+    assert (code, said) == (0, "".join(f"{path}\n" for path in pictures)), err
+    first, second = (codec.decode(path.read_bytes()) for path in pictures)
+    assert first.shape == (40, 60, 3)
+    assert np.abs(first - second).mean() > 0.02
+    assert cli("replay", str(pictures[1]))[:2] == (0, "identical\n")
+    times = [path.stat().st_mtime_ns for path in pictures]
+    assert cli(*command)[0] == 0
+    assert [path.stat().st_mtime_ns for path in pictures] == times
+    code, _, err = cli(*command, "--set", "steps=1")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "imagined-0000.png exists: use another name, or --force to overwrite it" in err
+    for words, said in (
+        (("--size", "60"), "--size must be WIDTHxHEIGHT in pixels, such as 768x512, not '60'"),
+        (("--size", "99999x99999", "-o", str(tmp_path / "new")), "not enough memory: choose a smaller size"),
+        (("-n", "2", "-o", "x.png"), "-o x.png is one picture, but there are 2"),
+    ):
+        code, out, err = cli("imagine", *words, *tiny)
+        assert (code, out, err.count("\n")) == (1 if "memory" in said else 2, "", 1), err
+        assert said in err

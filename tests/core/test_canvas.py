@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from raydream.core import canvas, engine, transforms
+from raydream.core.context import NO_PICTURES
 from raydream.core.update import Adam
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
@@ -26,7 +27,7 @@ def test_the_gradient_of_the_coefficients_is_that_of_the_images():
     coefficients = fourier.coefficients(tf.constant(IMAGES))
     random = np.random.default_rng(0)
     weights, direction = random.standard_normal(IMAGES.shape), random.standard_normal(coefficients.shape)
-    slope = (fourier.pull(coefficients, tf.constant(weights)).numpy() * direction).sum()
+    slope = (fourier.backpropagate(coefficients, tf.constant(weights)).numpy() * direction).sum()
     h = 1e-6
     high, low = ((fourier.images(coefficients + s * h * direction).numpy() * weights).sum() for s in (1, -1))
     assert slope == pytest.approx((high - low) / (2 * h), rel=1e-5)
@@ -55,12 +56,12 @@ def test_a_drawn_transform_keeps_the_middle_and_its_limits():
         assert abs(np.degrees(np.arctan2(d, a))) <= 10
 
 
-def test_the_pulled_gradient_is_the_transposed_transform():
+def test_the_backpropagated_gradient_is_the_transposed_transform():
     random = np.random.default_rng(0)
     drawn = [transforms.draw(random, 30.0, 0.2, (40, 51)) for _ in range(2)]
     a, b = random.standard_normal((2, *IMAGES.shape))
     there = (transforms.apply(tf.constant(a), drawn).numpy() * b).sum()
-    back = (transforms.pull(tf.constant(a), drawn, tf.constant(b)).numpy() * a).sum()
+    back = (transforms.backpropagate(tf.constant(a), drawn, tf.constant(b)).numpy() * a).sum()
     assert there == pytest.approx(back, rel=1e-9)
 
 
@@ -90,6 +91,17 @@ def test_the_objective_rises_with_each_way_of_changing_the_image(changes, tiny_b
     before, after = (engine.measure(each, recipe, tiny_backbone)[0] for each in (images, dream))
     assert after > before + 0.02
     np.testing.assert_array_equal(dream, engine.dream(images, recipe, tiny_backbone, [1]))
+
+
+def test_pixels_at_the_end_of_the_range_come_back_at_once(tiny_backbone):
+    """Adam's values stay inside the range: what goes beyond it would have to come all the way back."""
+    white = np.ones((1, 40, 40, 3), np.float32)
+    recipe = Recipe(objective="high", octaves=1, steps=3, optimizer="adam", step_size=0.5)
+    ascent = engine.Ascent.start(engine.tensor_of(white), engine.tensor_of(white), recipe, tiny_backbone, NO_PICTURES)
+    for step in range(3):
+        images, _ = ascent.step([np.random.default_rng(step)], 1.0)
+        np.testing.assert_array_equal(ascent._coefficients, images)
+    assert np.abs(images).max() == 1.0
 
 
 def test_masks_need_pixels():

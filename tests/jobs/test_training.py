@@ -154,6 +154,37 @@ def test_a_run_that_diverges_ends_with_its_reason_and_keeps_its_best(cluster: No
     assert len((tmp_path / "out/metrics.jsonl").read_text().splitlines()) == 1
 
 
+def test_a_phase_that_gets_worse_never_replaces_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fine-tuning starts from a good head; if no epoch is better, the results stay those of the start."""
+    from raydream.jobs.train import checkpoints, loop
+
+    class Worse(Line):
+        qualities = iter([0.9, 0.8, 0.85, 0.7])
+
+        def evaluate(self) -> dict[str, float]:
+            return {"nearness": 2 * next(self.qualities), "examples": 2.0}
+
+    class Alone(loop.Worker):
+        def traced(self, function: Any) -> Any:
+            return function
+
+        def summed(self, sums: Any) -> dict[str, float]:
+            return dict(sums)
+
+        def tell(self, message: str, *values: Any) -> None:
+            pass
+
+    monkeypatch.setattr(checkpoints, "restored", lambda variables, phase: checkpoints.State(phase=phase))
+    monkeypatch.setattr(checkpoints, "report", lambda *given: None)
+    learner = Worse(8)
+    start = np.asarray(learner.network.trainable_variables[0])
+    data = streams.Arrays(arrays={"x": inputs()}, batch_size=8, rank=0, workers=1, seed=5)
+    schedule = loop.Schedule(name="fine-tuning", epochs=3, measure="nearness", export="best", from_start=True)
+    loop.run(learner, data, schedule, Alone(None, 0, 1, str(tmp_path), None))
+    assert (np.asarray(learner.network.trainable_variables[0]) != start).all()
+    np.testing.assert_array_equal(np.load(tmp_path / "best/weight.npy"), start)
+
+
 @pytest.mark.parametrize(
     ("nodes", "asked", "number", "each"),
     [

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from raydream import api
 from raydream.core.networks import compression, loading
+from raydream.core.networks.backbones import backbone_of
 from raydream.core.networks.classes import classes_of
+from raydream.data import codec
 from raydream.errors import UsageError
+from raydream.jobs.train import streams
 from raydream.training import classifier
 from tests.conftest import outputs
 
@@ -89,6 +93,25 @@ def test_a_step_lowers_the_loss_and_fixed_layers_stay(base: Any) -> None:
     names = learner.variables()
     assert not any("stem_conv" in name for name in names)
     assert any("class_logits" in name for name in names)
+
+
+def test_training_and_dreaming_prepare_pixels_alike(base: Any, tmp_path: Path) -> None:
+    """From the same file, the network gets the same numbers: red, green and blue in [-1, 1]."""
+    seen = []
+    ramp = np.linspace(-1, 1, 80, dtype=np.float32)
+    colours = np.stack([np.broadcast_to(ramp, (80, 80)), np.broadcast_to(-ramp[:, None], (80, 80)), -np.ones((80, 80))])
+    (tmp_path / "x.png").write_bytes(codec.encode(np.ascontiguousarray(colours.transpose(1, 2, 0), np.float32)))
+    trained = streams.picture(str(tmp_path), "x.png", 80)
+    dreamed = api.photograph(str(tmp_path / "x.png")).image
+    learner = tuner(base)
+    network = learner._base
+    learner._base = lambda images, training: seen.append(images) or network(images, training=training)
+    logits = learner.logits({"image": trained[None]}, training=False)
+    np.testing.assert_allclose(seen[0], dreamed[None], atol=1e-6)
+    assert (dreamed.min(), dreamed.max()) == (-1, 1)
+    backbone = backbone_of(learner.network, ["class_logits"], "classifier")
+    (plane,) = backbone.activations(dreamed[None])
+    np.testing.assert_allclose(np.mean(plane, axis=(1, 2)), logits, rtol=1e-4, atol=1e-5)
 
 
 def test_parts_of_a_batch_are_dropped_as_the_whole_batch(base: Any) -> None:

@@ -1,7 +1,8 @@
-"""Terms about what a layer shows: means, squares, single positions, directions, channels picked by the photograph."""
+"""Terms about the activations of a layer: means, squares, single positions, directions, picked channels."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -19,12 +20,13 @@ Which = Literal["strongest", "middle", "weakest"]
 class Mean(Term):
     """The mean of a layer's activations (the objective of the seed project): raises weak and strong features equally.
 
-    It names a layer or a class. The class of a classifier is one channel of its layer `class_logits`, whose mean is the
-    logit of the class. Resolving the recipe fills in this layer and this channel; see `networks.classes`.
+    It names a layer or a class (`class` in YAML). The class of a classifier is one channel of its layer `class_logits`,
+    whose mean is the logit of the class. Resolving the recipe fills in this layer and this channel; see
+    `networks.classes`.
 
     Attributes:
         channels: channels of the layer that are used, from 0; None for all.
-        class_name: name of a class, `class` in YAML; None for a layer.
+        class_name: name of a class of the classifier, instead of a layer; None for a layer.
     """
 
     kind: Literal["mean"] = "mean"
@@ -71,7 +73,7 @@ class L2(Term):
 
 @dataclass(frozen=True, kw_only=True)
 class Neuron(Term):
-    """The activation at one position: a feature at one place of the picture.
+    """The activation at one position of a layer: a feature at one place of the picture.
 
     Attributes:
         position: (across, down) from 0 to 1, from the top left corner.
@@ -109,7 +111,7 @@ class Neuron(Term):
 class Direction(Term):
     """How far the activations point in a direction: the mean of (a . v) * max(0.1, cos(a, v)) ** power.
 
-    (Olah et al., lucid, `direction`.)
+    (`direction` in lucid, the library of Olah et al.)
 
     Attributes:
         channels: the channels in which v is not zero.
@@ -128,12 +130,14 @@ class Direction(Term):
     def problem(self) -> str:
         """See `Term.problem`."""
         if not self.channels or len(self.channels) != len(self.values) or not any(self.values):
-            return "a direction needs channels, and a value for each of them that is not always 0"
+            return "a direction needs channels and one value for each; not all values can be 0"
+        if not all(map(math.isfinite, self.values)):
+            return f"values must be finite numbers, not {list(self.values)}"
         if not 0.0 <= self.power <= 16.0:
             return f"power must be from 0 to 16, not {self.power}"
         return super().problem
 
-    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
+    def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
         """v: (channels,)."""
         vector = np.zeros(channels)
         vector[list(self.channels)] = self.values
@@ -154,10 +158,10 @@ class Direction(Term):
 
 @dataclass(frozen=True, kw_only=True)
 class Picked(Term):
-    """The mean of some channels that the photograph picks, by their mean activations on it (ProGamerGov, 2020).
+    """The mean of some channels, picked by their mean activations on the photograph (ProGamerGov, 2020).
 
     Attributes:
-        which: `strongest`, `middle` or `weakest` channels on the photograph.
+        which: which channels are picked: the `strongest`, `middle` or `weakest` ones.
         count: number of channels; not more than the layer has.
     """
 
@@ -165,7 +169,7 @@ class Picked(Term):
     which: Which = "strongest"
     count: int = 8
 
-    needs_means: ClassVar[bool] = True
+    of_source: ClassVar[bool] = True
 
     @property
     def problem(self) -> str:
@@ -174,9 +178,14 @@ class Picked(Term):
 
     arguments: ClassVar[tuple[str, ...]] = ("weight", "which", "count")
 
-    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
-        """The share of each channel for each photograph: (batch, channels)."""
-        assert means is not None
+    @property
+    def measured(self) -> Term:
+        """The channel means."""
+        return _ChannelMeans(layer=self.layer)
+
+    def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
+        """The weight of each channel for each photograph: (batch, channels)."""
+        (means,) = known
         count = min(self.count, channels)
         start = {"strongest": channels - count, "middle": (channels - count) // 2, "weakest": 0}[self.which]
         shares = np.zeros(means.shape)
@@ -190,6 +199,21 @@ class Picked(Term):
 
         (shares,) = reading.constants
         return summed(tf.reduce_sum(reading.activations * shares[:, None, None], axis=-1), reading)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ChannelMeans(Term):
+    """The mean of each channel. It is only measured, since its value is not one number."""
+
+    def statistics_shape(self, channels: int) -> tuple[int, ...]:
+        """See `Term.statistics_shape`."""
+        return (channels,)
+
+    def statistics(self, reading: Reading) -> Tensor:
+        """See `Term.statistics`."""
+        import tensorflow as tf
+
+        return tf.reduce_sum(reading.activations, axis=(1, 2))
 
 
 def _chosen(activations: Tensor, channels: tuple[int, ...] | None) -> Tensor:

@@ -14,7 +14,7 @@ from raydream.types import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Smoothness(Term):
-    """Minus the total variation: the mean squared difference of neighbouring pixels (Rudin et al., 1992)."""
+    """Minus the mean squared difference of neighbouring pixels: a total variation (Rudin et al., 1992), but squared."""
 
     kind: Literal["smoothness"] = "smoothness"
 

@@ -11,7 +11,7 @@ import numpy as np
 from raydream.core.objectives.terms import Reading, Term, summed
 from raydream.types import FeatureMap, Tensor
 
-_CHUNK = 2_000_000  # numbers of a table of products at once, so that memory does not grow with the image
+_CHUNK = 2_000_000  # products that are computed at once, so that memory does not grow with the image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,50 +21,72 @@ class Guide(Term):
     Attributes:
         guide: path or URL of the guide image.
         guide_digest: SHA-256 of its file; filled in when a recipe is resolved.
-        match: `channels` takes the guide's mean activation of each channel as the channel's weight (the seed project).
-            `positions` compares each position with the guide's position of the largest product (Mordvintsev et al.,
-            2015); the guide's activations are scaled to length 1, so that its brightest place does not always win.
+        match: `channels` weights each channel with its mean activation on the guide (the seed project). `positions`
+            multiplies the activations at each position with those at the guide's position that gives the largest
+            product (Mordvintsev et al., 2015); the guide's are scaled to length 1, so that the position with
+            the largest activations does not always win. `mix` also wants the channels in the guide's proportions, so
+            channels that the guide lacks stay weak. Its value is (m . g) * max(0.1, cos(m, g)) ** 2, with the channel
+            means m of the dream and g of the guide, g of length 1 (like lucid's `direction`, but of the means).
     """
 
     kind: Literal["guide"] = "guide"
     guide: str = ""
     guide_digest: str | None = None
-    match: Literal["channels", "positions"] = "channels"
+    match: Literal["channels", "positions", "mix"] = "channels"
 
     arguments: ClassVar[tuple[str, ...]] = ("weight", "guide", "guide_digest")
-
-    @property
-    def problem(self) -> str:
-        """See `Term.problem`."""
-        return super().problem if self.guide else "guide is missing: the path or URL of an image"
 
     @property
     def pictures(self) -> tuple[str, ...]:
         """The guide."""
         return (self.guide,)
 
-    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
+    @property
+    def linear(self) -> bool:
+        """See `Term.linear`."""
+        return self.match != "mix"
+
+    def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
         """The weights of the channels, (channels,), or the guide's activations, (positions, channels)."""
-        (guide,) = maps
-        if self.match == "channels":
-            weights = guide.mean(axis=(0, 1))
-            return (weights / max(np.abs(weights).sum(), 1e-12),)
-        activations = guide.reshape(-1, channels)
-        return (activations / np.maximum(np.linalg.norm(activations, axis=1, keepdims=True), 1e-12),)
+        (guide,) = known
+        if self.match == "positions":
+            activations = guide.reshape(-1, channels)
+            return (activations / np.maximum(np.linalg.norm(activations, axis=1, keepdims=True), 1e-12),)
+        means = guide.mean(axis=(0, 1))
+        return (means / max(np.linalg.norm(means, 2 if self.match == "mix" else 1), 1e-12),)
+
+    def statistics_shape(self, channels: int) -> tuple[int, ...]:
+        """See `Term.statistics_shape`."""
+        return (channels,) if self.match == "mix" else ()
 
     def statistics(self, reading: Reading) -> Tensor:
-        """See `Term.statistics`."""
+        """See `Term.statistics`; for `mix`, the sum of each channel."""
         import tensorflow as tf
 
         (guide,) = reading.constants
+        if self.match == "mix":
+            mask = 1.0 if reading.mask is None else reading.mask[..., None]
+            return tf.reduce_sum(reading.activations * mask, axis=(1, 2))
         if self.match == "channels":
             return summed(tf.tensordot(reading.activations, guide, 1), reading)
         best = tf.stop_gradient(tf.gather(guide, _best_match(reading.activations, guide)))
         return summed(tf.reduce_mean(reading.activations * best, axis=-1), reading)
 
+    def value(self, statistics: Tensor, positions: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
+        """See `Term.value`."""
+        import tensorflow as tf
+
+        if self.match != "mix":
+            return super().value(statistics, positions, constants)
+        means = statistics / tf.cast(positions, statistics.dtype)
+        along = tf.linalg.matvec(means, constants[0])
+        # The length has a small constant, since the gradient of a length of zero is not a number.
+        length = tf.sqrt(tf.reduce_sum(tf.square(means), axis=-1) + 1e-12)
+        return along * tf.square(tf.maximum(along / length, 0.1))
+
 
 def _best_match(activations: Tensor, guide: Tensor) -> Tensor:
-    """For each position, the number of the guide's row (positions, channels) with the largest product."""
+    """For each position, the number of the position in the guide (positions, channels) with the largest product."""
     import tensorflow as tf
 
     shape = tf.shape(activations)
@@ -83,9 +105,9 @@ def _best_match(activations: Tensor, guide: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference(Term):
-    """The mean squared difference from the photograph's activations: strengthens whatever changes.
+    """The mean squared difference from the photograph's activations: strengthens whatever the dream changes.
 
-    The engine adds a little noise to the photograph that this is measured from. Without it, the first gradient is 0.
+    The difference is taken from a copy of the photograph with a little noise. Without it, the first gradient is 0.
 
     Attributes:
         channels: channels of the layer that are used, from 0; None for all.
@@ -108,15 +130,19 @@ class Difference(Term):
 
 @dataclass(frozen=True, kw_only=True)
 class Content(Term):
-    """Keeps what the photograph shows: minus the squared difference of the activations, relative to their squares.
+    """Keeps what the photograph shows: minus the squared difference of the activations, relative to the photograph's.
 
     (Gatys et al., "Image Style Transfer", 2016; there, the difference is not relative.)
     """
 
     kind: Literal["content"] = "content"
 
-    linear: ClassVar[bool] = False
     needs_source: ClassVar[bool] = True
+
+    @property
+    def linear(self) -> bool:
+        """See `Term.linear`."""
+        return False
 
     def statistics_shape(self, channels: int) -> tuple[int, ...]:
         """See `Term.statistics_shape`."""
@@ -139,9 +165,9 @@ class Content(Term):
 
 @dataclass(frozen=True, kw_only=True)
 class Style(Term):
-    """Takes over the style of an image: minus the squared difference of the Gram matrices, relative to its squares.
+    """Takes on the style of an image: minus the squared difference of the Gram matrices, relative to the image's.
 
-    A Gram matrix holds the mean product of each two channels (Gatys et al., 2016; there, the difference is not
+    A Gram matrix holds the mean product of each pair of channels (Gatys et al., 2016; there, the difference is not
     relative).
 
     Attributes:
@@ -153,31 +179,33 @@ class Style(Term):
     style: str = ""
     style_digest: str | None = None
 
-    linear: ClassVar[bool] = False
     arguments: ClassVar[tuple[str, ...]] = ("weight", "style", "style_digest")
 
     @property
-    def problem(self) -> str:
-        """See `Term.problem`."""
-        return super().problem if self.style else "style is missing: the path or URL of an image"
+    def linear(self) -> bool:
+        """See `Term.linear`."""
+        return False
 
     @property
     def pictures(self) -> tuple[str, ...]:
         """The image with the style."""
         return (self.style,)
 
-    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
+    @property
+    def measured(self) -> Term:
+        """This term: its statistics of the image are the Gram matrix."""
+        return Style(layer=self.layer)
+
+    def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
         """The Gram matrix: (channels, channels)."""
-        (style,) = maps
-        rows = style.reshape(-1, channels)
-        return (rows.T @ rows / len(rows),)
+        return tuple(known)
 
     def statistics_shape(self, channels: int) -> tuple[int, ...]:
         """See `Term.statistics_shape`."""
         return (channels, channels)
 
     def statistics(self, reading: Reading) -> Tensor:
-        """The sums of the products of each two channels: (batch, channels, channels)."""
+        """The sums of the products of each pair of channels: (batch, channels, channels)."""
         import tensorflow as tf
 
         activations = reading.activations
@@ -191,4 +219,5 @@ class Style(Term):
 
         (wanted,) = constants
         change = statistics / tf.cast(positions, statistics.dtype) - wanted
-        return -1.0 * tf.reduce_sum(tf.square(change), axis=(1, 2)) / tf.reduce_sum(tf.square(wanted))
+        apart = tf.reduce_sum(tf.square(change), axis=(1, 2))
+        return -1.0 * tf.math.divide_no_nan(apart, tf.reduce_sum(tf.square(wanted)))

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 from raydream.types import FeatureMap, Tensor
 
 HALVES = ("left", "right", "top", "bottom")  # masks that need no image
-PICTURES = ("guide", "style", "mask")  # attributes of terms and recipes that name an image, each with a `*_digest`
+IMAGE_KEYS = ("guide", "style", "mask")  # keys of terms and recipes that name an image, each with a `*_digest`
 
 
 class Reading(NamedTuple):
@@ -40,7 +40,7 @@ class Term(ABC):
 
     Attributes:
         layer: name of a layer of the backbone.
-        weight: factor of the term's value; a negative one suppresses what the term is about.
+        weight: factor of the term's value; a negative one suppresses what the term measures.
         mask: where the term counts: `left`, `right`, `top`, `bottom` (soft halves), or the path or URL of an image in
             which white counts and black does not; None for everywhere.
         mask_digest: SHA-256 of the mask's file; filled in when a recipe is resolved.
@@ -51,11 +51,15 @@ class Term(ABC):
     mask: str | None = None
     mask_digest: str | None = None
 
-    linear: ClassVar[bool] = True  # whether the value is linear in the statistics
     needs_source: ClassVar[bool] = False  # whether it reads the photographs' activations
     on_pixels: ClassVar[bool] = False  # whether it reads the pixels of the whole octave instead of a layer
-    needs_means: ClassVar[bool] = False  # whether its constants depend on the photographs' channel means
+    of_source: ClassVar[bool] = False  # whether its constants are computed from the photographs
     arguments: ClassVar[tuple[str, ...]] = ("weight",)  # attributes that are arguments of the traced functions
+
+    @property
+    def linear(self) -> bool:
+        """Whether the value is linear in the statistics."""
+        return True
 
     @property
     def masked(self) -> bool:
@@ -68,6 +72,11 @@ class Term(ABC):
         return ()
 
     @property
+    def lacks_image(self) -> bool:
+        """Whether it has no image yet, as in presets for which the command line names one."""
+        return "" in self.pictures
+
+    @property
     def shape(self) -> Term:
         """The term without its arguments: terms of equal shape share their traced functions."""
         plain = {key: getattr(type(self), key) for key in self.arguments}
@@ -78,12 +87,18 @@ class Term(ABC):
         """What is wrong with its attributes and what would be right; empty if nothing is."""
         return "" if self.layer or self.on_pixels else "layer is missing"
 
-    def constants(self, maps: Sequence[FeatureMap], means: FeatureMap | None, channels: int) -> tuple[FeatureMap, ...]:
+    @property
+    def measured(self) -> Term | None:
+        """A term whose statistics on an image give the constants; None if they are computed from the activations."""
+        return None
+
+    def constants(self, known: Sequence[FeatureMap], channels: int) -> tuple[FeatureMap, ...]:
         """Arrays that the term compares with.
 
         Args:
-            maps: (rows, columns, channels), the activations of the images named by `pictures`.
-            means: (batch, channels), the photographs' means, if `needs_means`.
+            known: for each of `pictures`, the statistics of `measured` per position, or else the activations (rows,
+                columns, channels). If the constants are computed `of_source`, one array of the statistics of all
+                photographs: (batch, ...).
             channels: number of channels of the layer.
         """
         return ()

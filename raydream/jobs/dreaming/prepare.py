@@ -38,7 +38,7 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     """The recipe with absolute paths of its files, since workers may run in another folder than the driver."""
     weights = recipe.weights and storage.absolute_if_file(recipe.weights)
     recipe = recipe.changed(backbone=storage.absolute_if_file(recipe.backbone), weights=weights)
-    return recipe.with_pictures({name: (storage.absolute(name), known) for name, known in recipe.pictures.items()})
+    return recipe.with_picture_files({name: (storage.absolute(name), known) for name, known in recipe.pictures.items()})
 
 
 def check_places(input: str, output: str) -> None:
@@ -54,6 +54,8 @@ def _resolved(job: Job) -> Job:
     runtime.driver()
     if not job.dreamer:
         return replace(job, recipe=assets.resolve(job.recipe))
+    if job.recipe.pictures:
+        raise UsageError("a dreamer knows no guides, styles and masks: leave them out, or dream without --dreamer")
     from raydream.core.networks import loading
 
     path = assets.fetch(job.dreamer, "dreamer")

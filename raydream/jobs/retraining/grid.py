@@ -28,7 +28,7 @@ def layers(plan: Plan, network: KerasModel) -> list[str]:
 
 def grid(plan: Plan, network: KerasModel) -> Sequence[Sequence[Image]]:
     """Two rows of images (size, size, 3) in [-1, 1]; none if the job makes no dreams."""
-    from raydream.core import engine, gradients
+    from raydream.core import engine, octave
     from raydream.core.networks.backbones import backbone_of
     from raydream.recipe import Recipe
 
@@ -40,5 +40,5 @@ def grid(plan: Plan, network: KerasModel) -> Sequence[Sequence[Image]]:
     recipe = Recipe.load("quick", {"objective": objective, "octaves": 1, "steps": _STEPS, "step_size": 0.03})
     backbone = backbone_of(network, objective, "classifier")
     dreams = engine.dream(images, recipe, backbone, [recipe.seed_of(name) for name in names])
-    gradients.forget()  # else the networks of the last epochs stay in memory
+    octave.forget()  # else the networks of the last epochs stay in memory
     return [[*images], [*dreams]]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from raydream.data.cells import Cell, best_of_cells, cell_of
-from raydream.data.spaces import Choice, Space
+from raydream.data.cells import AXES, Cell, best_of_cells, cell_of
+from raydream.data.spaces import Choice, Range, Space
 from raydream.data.trials import Trial
 from raydream.jobs.sweeping.prepare import Plan
 
 _START = 0.25  # share of the trials of an atlas that are random
-_WIDTH = 0.15  # how far its other trials are from a trial on the map, as a share of each range
+_WIDTH = 0.2  # how far a variation is from the trial that it varies, as a share of each range
+_CANDIDATES = 100  # of each kind
+_FAR = 1_000_000  # the numbers of random candidates, which are not those of trials, begin here
+_RIDGE = 0.1  # weight of the penalty on the coefficients
+_LEAST = 0.01  # is added before the logarithm: a colour shift may be 0
 
 
 class Search(Protocol):
@@ -56,31 +60,58 @@ class _Listed:
 
 
 class _Atlas:
-    """MAP-Elites: after some random trials, each trial varies the best one of a cell.
+    """MAP-Elites, assisted by a model (Gaier, Asteroth and Mouret, "Data-efficient design exploration", 2018).
 
-    Cells with empty neighbours are chosen more often than in the paper, where all are chosen alike.
+    After some random trials, a model of all trials predicts the cells of many candidates: random ones, and variations
+    of the trials on the map. The next trial is a candidate whose cell is empty, or else the variation of a trial.
+    Unlike in the paper, the model is a quadratic polynomial, and it predicts the cell and not the metric.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._map: dict[Cell, Trial] = {}
+        self._known: list[Trial] = []
 
     def ask(self, number: int) -> dict[str, Any]:
         """See `Search`."""
-        sweep = self._plan.sweep
+        space, seed = self._plan.sweep.space, self._plan.sweep.seed
         if number < _START * self._plan.trials or not self._map:
-            return sweep.space.draw(sweep.seed, number)
-        random = np.random.default_rng([sweep.seed, number])
-        cells = sorted(self._map)
-        weights = np.array([0.1 + sum(beside not in self._map for beside in cell.neighbours) for cell in cells])
-        chosen = cells[random.choice(len(cells), p=weights / weights.sum())]
-        return sweep.space.vary(self._map[chosen].parameters, _WIDTH, random)
+            return space.draw(seed, number)
+        random = np.random.default_rng([seed, number])
+        elites = [self._map[cell].parameters for cell in sorted(self._map)]
+        drawn = [space.draw(seed, _FAR + number * _CANDIDATES + n) for n in range(_CANDIDATES)]
+        varied = [space.vary(elites[random.integers(len(elites))], _WIDTH, random) for _ in range(_CANDIDATES)]
+        cells = self._predicted([*drawn, *varied])
+        empty = [one for one, cell in zip([*drawn, *varied], cells, strict=True) if cell not in self._map]
+        return empty[random.integers(len(empty))] if empty else varied[0]
+
+    def _predicted(self, candidates: Sequence[Mapping[str, Any]]) -> list[Cell | None]:
+        """The cells that a ridge regression of the known trials predicts."""
+        space = self._plan.sweep.space
+        known, asked = (
+            np.array([_features(space, parameters) for parameters in some])
+            for some in ([trial.parameters for trial in self._known], candidates)
+        )
+        targets = np.log([[trial.scores[axis] + _LEAST for axis in AXES] for trial in self._known])
+        middle = targets.mean(axis=0)
+        square = known.T @ known + _RIDGE * np.eye(known.shape[1])
+        found = np.exp(asked @ np.linalg.solve(square, known.T @ (targets - middle)) + middle) - _LEAST
+        return [cell_of(dict(zip(AXES, row, strict=True))) for row in found.tolist()]
 
     def tell(self, trial: Trial) -> None:
         """See `Search`."""
         if (cell := cell_of(trial.scores)) is not None:
+            self._known.append(trial)
             here = [known for known in (self._map.get(cell), trial) if known]
             self._map |= best_of_cells(here, self._plan.swept.metric_of)
+
+
+def _features(space: Space, parameters: Mapping[str, Any]) -> list[float]:
+    """Parameters as numbers: shares of ranges with their squares and products, and one number for each value of a list."""
+    shares = [v.share(parameters[k]) for k, v in space.keys if isinstance(v, Range)]
+    lists = [(v, parameters[k]) for k, v in space.keys if isinstance(v, Choice)]
+    chosen = [float(value == one) for values, value in lists for one in values.values]
+    return [1.0, *shares, *(a * b for n, a in enumerate(shares) for b in shares[n:]), *chosen]
 
 
 class _Optuna:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from raydream.core import context as contexts
-from raydream.core import engine, gradients
+from raydream.core import engine, gradients, octave
 from raydream.core.context import Pictures
+from raydream.core.networks.backbones import backbone_of
 from raydream.core.objectives import (
     KINDS,
     Content,
@@ -39,6 +40,7 @@ TERMS = {
     "direction": Direction(layer="high", channels=(0, 2), values=(1.0, -0.5), power=2.0),
     "picked": Picked(layer="mix", which="middle", count=2),
     "guide": Guide(layer="high", guide="guide"),
+    "mix": Guide(layer="high", guide="guide", match="mix", mask="mask"),
     "difference": Difference(layer="mix"),
     "content": Content(layer="high"),
     "style": Style(layer="mix", style="guide"),
@@ -57,7 +59,7 @@ def objective_of(term):
 def context_of(recipe, backbone, source=SOURCE):
     import tensorflow as tf
 
-    return contexts.of_octave(tf.constant(source), source.shape[1:3], recipe.objective, backbone, PICTURES)
+    return octave.context_of(tf.constant(source), source.shape[1:3], recipe, backbone, PICTURES)
 
 
 def test_each_kind_is_tested():
@@ -164,6 +166,40 @@ def test_balanced_layers_count_alike(tiny64):
     assert step.objective[0] == pytest.approx(np.sign(values[0]).sum(), rel=0.05)
 
 
+def test_balance_leaves_comparisons_with_the_photograph_alone(tiny64):
+    """Their value on the photograph is 0, which would make their weight 0 or infinite."""
+    terms = (Mean(layer="high"), Content(layer="high", weight=7.0), Difference(layer="mix", weight=5.0))
+    recipe = Recipe(objective=Objective(terms), balance="source", octaves=1, steps=1)
+    ascent = engine.Ascent.start(engine.tensor_of(IMAGES), engine.tensor_of(SOURCE), recipe, tiny64, PICTURES)
+    weights = np.asarray(ascent._context.weights)[0]
+    assert weights[0] == pytest.approx(1.0 / abs(np.asarray(tiny64.activations(SOURCE)[2]).mean()), rel=1e-6)
+    np.testing.assert_array_equal(weights[1:], [7.0, 5.0])
+
+
+@pytest.mark.parametrize(
+    ("position", "place"), [((0.0, 0.0), (0, 0)), ((1.0, 1.0), (4, 5)), ((0.01, 0.99), (4, 0)), ((0.5, 0.5), (2, 2))]
+)
+def test_a_neuron_at_the_border_is_the_nearest_position(position, place):
+    """A network that pads nothing has no positions near the border, so that the neuron would show nothing."""
+    import keras
+
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(4, 25, strides=8, name="deep")(image))
+    backbone = backbone_of(model, ["deep"], "deep", dtype="float64")
+    images = IMAGES[:, :60, :65]  # positions at the pixels 12, 20, ...
+    plane = np.asarray(backbone.activations(images)[0])[0].mean(axis=-1)
+    assert plane.shape == (5, 6)
+    recipe = Recipe(objective=[{"kind": "neuron", "layer": "deep", "position": position}])
+    assert engine.measure(images, recipe, backbone)[0] == pytest.approx(plane[place], rel=1e-9)
+
+
+def test_a_style_of_a_layer_that_shows_nothing_is_no_nan():
+    import tensorflow as tf
+
+    nothing = tf.zeros([1, 4, 4])
+    assert Style(layer="a", style="s").value(nothing + 1.0, 1.0, (nothing[0],)).numpy() == 0.0
+
+
 def test_the_algebra_of_objectives():
     a, b = mean("a"), l2("b")
     assert sum([a, b, a]) == a + b + a
@@ -189,7 +225,7 @@ def test_a_mask_that_does_not_fit_is_one_line(shape, said, tiny64):
 
 def test_a_black_mask_is_one_line(tiny64):
     recipe = Recipe(objective=[{"layer": "high", "mask": "m"}])
-    with pytest.raises(UsageError, match="mask m is black: white is where it counts"):
+    with pytest.raises(UsageError, match="mask m is all black: it must be white where it counts"):
         engine.dream(SOURCE, recipe, tiny64, [1], Pictures({"m": -np.ones((150, 131, 3), np.float32)}))
 
 
