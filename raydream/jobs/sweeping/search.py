@@ -13,8 +13,8 @@ from raydream.data.spaces import Choice, Range, Space
 from raydream.data.trials import Trial
 from raydream.jobs.sweeping.prepare import Plan
 
-_START = 0.25  # share of the trials of an atlas that are random
-_WIDTH = 0.2  # how far a variation is from the trial that it varies, as a share of each range
+_START = 0.15  # share of the trials of an atlas that are random
+_WIDTH = 0.35  # how far a variation is from the trial that it varies, as a share of each range
 _CANDIDATES = 100  # of each kind
 _FAR = 1_000_000  # the numbers of random candidates, which are not those of trials, begin here
 _RIDGE = 0.1  # weight of the penalty on the coefficients
@@ -63,7 +63,8 @@ class _Atlas:
     """MAP-Elites, assisted by a model (Gaier, Asteroth and Mouret, "Data-efficient design exploration", 2018).
 
     After some random trials, a model of all trials predicts the cells of many candidates: random ones, and variations
-    of the trials on the map. The next trial is a candidate whose cell is empty, or else the variation of a trial.
+    of the trials on the map. The next trial is a candidate whose cell is empty, with a neighbour that is not, if there is
+    one; else the variation of a trial.
     Unlike in the paper, the model is a quadratic polynomial, and it predicts the cell and not the metric.
     """
 
@@ -82,8 +83,10 @@ class _Atlas:
         drawn = [space.draw(seed, _FAR + number * _CANDIDATES + n) for n in range(_CANDIDATES)]
         varied = [space.vary(elites[random.integers(len(elites))], _WIDTH, random) for _ in range(_CANDIDATES)]
         cells = self._predicted([*drawn, *varied])
-        empty = [one for one, cell in zip([*drawn, *varied], cells, strict=True) if cell not in self._map]
-        return empty[random.integers(len(empty))] if empty else varied[0]
+        empty = [(one, cell) for one, cell in zip([*drawn, *varied], cells, strict=True) if cell not in self._map]
+        beside = [one for one, cell in empty if cell and any(other in self._map for other in cell.neighbours)]
+        chosen = beside or [one for one, _ in empty] or varied
+        return chosen[random.integers(len(chosen))]
 
     def _predicted(self, candidates: Sequence[Mapping[str, Any]]) -> list[Cell | None]:
         """The cells that a ridge regression of the known trials predicts."""
@@ -107,7 +110,7 @@ class _Atlas:
 
 
 def _features(space: Space, parameters: Mapping[str, Any]) -> list[float]:
-    """Parameters as numbers: shares of ranges with their squares and products, and one number for each value of a list."""
+    """Parameters as numbers: shares of ranges, their squares and products, and one number for each value of a list."""
     shares = [v.share(parameters[k]) for k, v in space.keys if isinstance(v, Range)]
     lists = [(v, parameters[k]) for k, v in space.keys if isinstance(v, Choice)]
     chosen = [float(value == one) for values, value in lists for one in values.values]
