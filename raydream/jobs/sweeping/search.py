@@ -63,9 +63,9 @@ class _Atlas:
     """MAP-Elites, assisted by a model (Gaier, Asteroth and Mouret, "Data-efficient design exploration", 2018).
 
     After some random trials, a model of all trials predicts the cells of many candidates: random ones, and variations
-    of the trials on the map. The next trial is a candidate whose cell is empty, with a neighbour that is not, if there is
-    one; else the variation of a trial.
-    Unlike in the paper, the model is a quadratic polynomial, and it predicts the cell and not the metric.
+    of the trials on the map. The next trial is a candidate whose cell is empty, beside one that is not, if there is
+    such a candidate; else the variation of a trial. Unlike in the paper, the model is a quadratic polynomial, and it
+    predicts the cell and not the metric.
     """
 
     def __init__(self, plan: Plan) -> None:
