@@ -239,7 +239,7 @@ def _picture_digest(name: str, known: str | None) -> str:
     return found
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)  # a sweep changes between a few sets of layers
 def _loaded(files: Files, digest: str, layers: tuple[str, ...], pooling: Pooling, dtype: str) -> Backbone:
     """`digest` is that of the trained weights, so that a changed file is loaded again."""
     from raydream.core.networks.backbones import load_backbone

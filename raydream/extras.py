@@ -1,4 +1,4 @@
-"""Libraries that are installed only with the extra `video`."""
+"""Libraries that are installed only with an extra, such as `video`."""
 
 import importlib
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 from raydream.errors import UsageError
 
 
-def imported(library: str, what: str) -> Any:
-    """Imports a library of the extra.
+def imported(library: str, what: str, extra: str = "video") -> Any:
+    """Imports a library of an extra.
 
     Args:
         library: name of its module, such as `cv2`.
         what: what needs it, for the message.
+        extra: name of the extra.
 
     Raises:
         UsageError: it is not installed.
@@ -19,4 +20,4 @@ def imported(library: str, what: str) -> Any:
     try:
         return importlib.import_module(library)
     except ImportError as error:
-        raise UsageError(f"{what} needs the extra `video`: pip install 'raydream[video]'") from error
+        raise UsageError(f"{what} needs the extra `{extra}`: pip install 'raydream[{extra}]'") from error

@@ -47,7 +47,7 @@ def test_each_entry_point_takes_its_file(file: Path, monkeypatch: pytest.MonkeyP
         source = "--data" if file.stem == "retrain" else "--input"
         job.app(["--config", str(file), source, "here", "--output", "there"], standalone_mode=False)
     for key, value in yaml.safe_load(file.read_text()).items():
-        if key not in ("recipe", "set", "actors"):  # which become other things
+        if key not in ("recipe", "set", "space", "actors"):  # which become other things
             found = getattr(asked[0], key)
             assert (list(found) if isinstance(found, tuple) else found) == value, key
 
@@ -65,6 +65,18 @@ def test_the_data_set_jobs_recipe_loads() -> None:
     values = yaml.safe_load((ROOT / "jobs/dream_dataset.yaml").read_text())
     recipe = Recipe.load(values["recipe"], commands.changes(values["set"]))
     assert (recipe.backbone, recipe.weights) == ("inception_v3", "compact")
+
+
+def test_the_sweeps_space_fits_its_recipe() -> None:
+    from raydream.cli import commands
+    from raydream.data import spaces
+    from raydream.recipe import Recipe
+
+    values = yaml.safe_load((ROOT / "jobs/sweep.yaml").read_text())
+    base = Recipe.load(values["recipe"], values["set"])
+    assert base == Recipe.load(values["recipe"], commands.changes([f"{k}={v}" for k, v in values["set"].items()]))
+    for parameters in spaces.parse(values["space"]).examples():
+        assert spaces.recipe_with(base, parameters) != base
 
 
 def test_the_lock_names_no_host() -> None:

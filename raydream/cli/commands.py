@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import signal
 import sys
@@ -133,10 +134,12 @@ def options_from(context: typer.Context, file: str | None) -> str | None:
         name = str(key).replace("-", "_")
         if name not in parameters:
             raise UsageError(f"config {file}: unknown option {key!r}: {nearest(str(key), sorted(parameters))}")
+        repeatable = getattr(parameters[name], "multiple", False)
+        if repeatable and isinstance(value, dict):  # as KEY=VALUE; JSON is YAML
+            value = [f"{inside}={json.dumps(given)}" for inside, given in value.items()]
         parts = value if isinstance(value, list) else [value]
         if any(isinstance(part, list | dict) for part in parts):
             raise UsageError(f"config {file}: {key} takes a value or a list of values")
-        repeatable = getattr(parameters[name], "multiple", False)
         text = ",".join(map(str, parts)) if isinstance(value, list) else value
         context.default_map[name] = parts if repeatable else text
     return file

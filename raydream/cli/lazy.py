@@ -44,6 +44,12 @@ JOBS = {
         "photographs retrained --size 224",
         ("data", "output"),
     ),
+    "sweep": Job(
+        "raydream.jobs.sweep",
+        "Sweep",
+        "Find the best recipe: dream a few photographs with many recipes. The same command continues where it stopped.",
+        'photographs swept --recipe quick --space "step_size=loguniform(0.005, 0.05)"',
+    ),
 }
 
 

@@ -69,6 +69,24 @@ def plan(height: int, width: int, tile: int, tiling: Tiling, backbone: HasAxes) 
     return [Tile(r, c) for r, c in product(rows, columns)], totals
 
 
+def borders(height: int, width: int, tile: int, tiling: Tiling, backbone: HasAxes) -> tuple[list[int], list[int]]:
+    """The borders between the tiles of an image that is not rolled, as row and column numbers; arguments as for `plan`.
+
+    A border n is between the pixels n - 1 and n.
+    """
+    rows, columns = (
+        _borders(size, tile, tiling, axis) for size, axis in zip((height, width), backbone.axes, strict=True)
+    )
+    return rows, columns
+
+
+def _borders(size: int, tile: int, tiling: Tiling, axis: Axis) -> list[int]:
+    if tiling == "roll":
+        return [span.start for span in _equal(size, tile, axis)][1:]
+    stride = max(field.stride for field in axis.fields())
+    return _cuts(size, max(tile, stride), stride)[1:-1]
+
+
 def _counts(spans: Sequence[Span]) -> list[int]:
     """For each layer, the number of positions that count in all spans."""
     return [sum(stop - start for start, stop in layer) for layer in zip(*(s.positions for s in spans), strict=True)]

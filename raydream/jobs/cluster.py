@@ -151,6 +151,13 @@ def devices(gpus_each: float | None, option: str = "--gpus-per-actor") -> Device
     return Devices(gpus, int(room))
 
 
+def check_cores(cores: float, option: str) -> None:
+    """Raises a `UsageError` if the cluster is only this machine, and has fewer cores; `option` sets their number."""
+    here = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
+    if started_here() and cores > here:
+        raise UsageError(f"{option} {cores:g}: this machine has {here:g} cores: use at most that many")
+
+
 def own_cores() -> float:
     """The number of cores that Ray has assigned to this actor or task."""
     return float(ray.get_runtime_context().get_assigned_resources().get("CPU", 1.0))  # type: ignore[no-untyped-call]

@@ -1,1 +1,1 @@
-"""Pages for people to read: cards and the gallery."""
+"""Pages for people to read: cards, the gallery, the page of a sweep."""

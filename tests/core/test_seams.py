@@ -5,8 +5,8 @@ import pytest
 
 from raydream.core import gradients, update
 from raydream.core.engine import dream
+from raydream.core.metrics import seam_score
 from raydream.recipe import Recipe
-from tests.seams import seam_score
 
 
 def noise(height=64, width=80, seed=0):

@@ -11,6 +11,7 @@ from raydream.data.job import Job
 from raydream.data.plan import PLAN, stored_plan
 from raydream.data.storage import Folder
 from raydream.errors import UsageError
+from raydream.recipe import Recipe
 
 _GPU_BATCH = 8  # images; on CPUs a batch is no faster
 
@@ -21,26 +22,31 @@ def prepare(job: Job) -> tuple[Job, Input]:
     Raises:
         UsageError: there are no images, or the network cannot be used.
     """
-    # Workers may run in another folder than the driver.
-    recipe = job.recipe
-    weights = recipe.weights and storage.absolute_if_file(recipe.weights)
-    recipe = recipe.changed(backbone=storage.absolute_if_file(recipe.backbone), weights=weights)
-    recipe = recipe.with_picture_files(
-        {name: (storage.absolute(name), known) for name, known in recipe.pictures.items()}
-    )
     job = replace(
         job,
         input=storage.absolute(job.input),
         output=storage.absolute(job.output),
-        recipe=recipe,
+        recipe=with_absolute_paths(job.recipe),
         dreamer=job.dreamer and storage.absolute(job.dreamer),
     )
-    for folder in (job.input, job.output):
-        if folder.startswith("memory://"):
-            raise UsageError(f"{folder} is in the memory of one process: use a folder or URL that all workers can use")
-    storage.check_apart(job.input, job.output)
+    check_places(job.input, job.output)
     found = list_input(job.input)
     return _resolved(job), found
+
+
+def with_absolute_paths(recipe: Recipe) -> Recipe:
+    """The recipe with absolute paths of its files, since workers may run in another folder than the driver."""
+    weights = recipe.weights and storage.absolute_if_file(recipe.weights)
+    recipe = recipe.changed(backbone=storage.absolute_if_file(recipe.backbone), weights=weights)
+    return recipe.with_picture_files({name: (storage.absolute(name), known) for name, known in recipe.pictures.items()})
+
+
+def check_places(input: str, output: str) -> None:
+    """Raises a `UsageError` if workers cannot use the input or the output, or if one is inside the other."""
+    for folder in (input, output):
+        if folder.startswith("memory://"):
+            raise UsageError(f"{folder} is in the memory of one process: use a folder or URL that all workers can use")
+    storage.check_apart(input, output)
 
 
 def _resolved(job: Job) -> Job:
