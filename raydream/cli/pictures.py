@@ -129,6 +129,13 @@ def _save_numbered(dream: Dream, folder: str) -> str:
     stem = f"{PurePath(dream.id).stem}-dream"
     names = (f"{stem}{number}.png" for number in ("", *map("-{}".format, range(2, 100_000))))
     name = storage.write_first_free(folder, names, dream.encoded())
+    return place(folder, name)
+
+
+def place(folder: str, name: str) -> str:
+    """The path or URL of a file in a folder, for messages."""
+    from raydream.data import storage
+
     return storage.join(folder, name) if "://" in folder else str(PurePath(folder, name))
 
 

@@ -42,12 +42,12 @@ def imagine(
         folder, name = split(output)
         names = [name]
     for number, name in enumerate(names):
-        place = Folder(folder or ".")
-        if imagining.kept(place, name, resolved) is None:
-            if place.exists(name) and not force:
-                raise UsageError(f"{place.place(name)} exists: use another name, or --force to overwrite it")
-            imagining.dreamed(resolved, backbone, number).save(place.place(name))
-        print(place.place(name))
+        out, place = Folder(folder or "."), pictures.place(folder, name)
+        if imagining.kept(out, name, resolved) is None:
+            if out.exists(name) and not force:
+                raise UsageError(f"{place} exists: use another name, or --force to overwrite it")
+            imagining.dreamed(resolved, backbone, number).save(place)
+        print(place)
     return commands.OK
 
 
