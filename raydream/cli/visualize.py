@@ -26,7 +26,7 @@ def imagine(
 ) -> int:
     """Dream pictures from noise, without a photograph. The same command continues where it stopped."""
     from raydream import api, imagining
-    from raydream.data.storage import Folder, split
+    from raydream.data.storage import Folder
     from raydream.recipe import Recipe
 
     values = commands.changes(set or [])
@@ -35,12 +35,7 @@ def imagine(
     if seed is not None:
         values["seed"] = seed
     resolved, backbone = api.loaded(Recipe.load(recipe, values))
-    if pictures.is_folder(output):
-        folder, names = output, [f"imagined-{number:04d}.png" for number in range(count)]
-    else:
-        pictures.check_place(output, [""] * count, force=True)
-        folder, name = split(output)
-        names = [name]
+    folder, names = _targets(output, count)
     for number, name in enumerate(names):
         out, place = Folder(folder or "."), pictures.place(folder, name)
         if imagining.kept(out, name, resolved) is None:
@@ -49,6 +44,17 @@ def imagine(
             imagining.dreamed(resolved, backbone, number).save(place)
         print(place)
     return commands.OK
+
+
+def _targets(output: str, count: int) -> tuple[str, list[str]]:
+    """The folder of -o, and the names of the pictures in it."""
+    from raydream.data import storage
+
+    if pictures.is_folder(output):
+        return output, [f"imagined-{number:04d}.png" for number in range(count)]
+    pictures.check_place(output, [""] * count, force=True)
+    folder, name = storage.split(output)
+    return folder, [name]
 
 
 def _width_and_height(text: str) -> list[int]:
