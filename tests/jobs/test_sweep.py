@@ -59,6 +59,10 @@ def asked(photographs: Path, tmp_path: Path, tiny_path: str) -> Any:
     return make
 
 
+def direction(channel: int) -> dict[str, Any]:
+    return {"kind": "direction", "layer": "low", "channels": [channel], "values": [1]}
+
+
 def files(folder: Path) -> dict[str, int]:
     """The files of the trials -> their times."""
     return {file.name: file.stat().st_mtime_ns for file in sorted((folder / "_raydream/trials").glob("*.json"))}
@@ -115,12 +119,15 @@ def test_more_trials_continue_the_list_and_other_settings_are_refused(cluster: N
     after = files(Path(asked().output))
     assert {name: after[name] for name in before} == before
     assert read_sweep(Folder(asked().output)).metric == "ssim"
+    assert len(sweep.run(asked(trials=1))) == 3
+    assert read_sweep(Folder(asked().output)).trials == 3, "fewer trials forget none"
     for other in (
         {"seed": 1},
         {"asha": True},
         {"probes": 1},
         {"changes": {"steps": 3}},
         {"space": {"steps": "randint(1, 2)"}},
+        {"space": dict(reversed(SPACE.items()))},
     ):
         with pytest.raises(UsageError, match="holds a run with"):
             sweep.run(asked(**other))
@@ -282,6 +289,7 @@ def test_killed_and_run_again_no_trial_is_lost_and_none_is_done_twice(
             r"space: blend: must be at most 1, not 2.0 \(in the space, with blend=2",
         ),
         ({"space": {"steps": {"choice": [[1, 2]]}}}, "a list of 2, but octaves is 3"),
+        ({"space": {"objective": {"choice": [direction(1), direction(999)]}}}, "has channels 0 to 7"),
         ({"space": {"objective.0.channels": {"choice": [[999]]}}}, "has channels 0 to 7"),
         ({"search": "grid"}, r"space: step_size is a range, which a grid cannot have"),
         ({"metric": "gian"}, "unknown name 'gian'"),
@@ -308,6 +316,8 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_starts(
         (["--space", "step_size=loguniform(0.05, 0.005)"], "is upside down"),
         (["--space", "objective=choice: []"], "must be a list of at least one value"),
         ([], "no key to vary"),
+        (["--space", "step_size"], "--space takes key=value, not 'step_size'"),
+        (["--space", "step_size=choice: ["], "--space step_size: 'choice: [' is not YAML"),
         (["--around", "nowhere:x"], "must be OUT:NUMBER of another sweep"),
         (["--around", "nowhere:1"], "is not a sweep of raydream"),
         (["--space", "steps=randint(1, 2)", "--search", "rnadom"], "rnadom"),
@@ -322,6 +332,22 @@ def test_the_command_refuses_in_one_line(
     assert ended.value.code == commands.USAGE
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_the_space_names_the_guide_that_the_base_lacks(asked: Any, photographs: Path) -> None:
+    guide = {"kind": "guide", "layer": "low"}
+    with pytest.raises(UsageError, match="guide is missing"):
+        prepare(asked(changes={"objective": [guide]}, space={"steps": "randint(1, 2)"}))
+    images = [str(photographs / name) for name in ("a.png", "cats/b.png")]
+    plan = prepare(asked(changes={"objective": [guide]}, space={"objective.0.guide": {"choice": images}}))
+    assert list(plan.recipe_of({"objective.0.guide": images[1]}).pictures) == images[1:]
+
+
+def test_no_trial_has_a_metric(asked: Any, capsys: Any) -> None:
+    trial = finished(0, {"step_size": 0.02}, gain=-3.0)
+    assert sweep._report(asked(metric="log(gain)"), [trial]) == commands.FAILED
+    assert "no trial has a value of --metric 'log(gain)'" in capsys.readouterr().err
+    assert sweep._report(asked(metric="gain"), [trial]) == commands.OK
 
 
 def test_a_broken_probe_image_is_one_line(asked: Any, tmp_path: Path) -> None:
@@ -392,7 +418,7 @@ def test_a_sweep_around_a_trial(asked: Any, tmp_path: Path, photographs: Path, m
     assert job.base.as_dict() == asked(changes={"steps": 5}).base.as_dict()
     (_, sizes), (_, objectives) = job.space.keys
     assert 0.012 < sizes.low < 0.02 < sizes.high < 0.03
-    assert objectives.values == ("low", ["low", "high"])
+    assert objectives.values == ("low",)
     words[4] = f"{out.url}:8"
     with pytest.raises(SystemExit) as ended:
         commands.run(raydream, "raydream", words)
