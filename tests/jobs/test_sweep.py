@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from raydream.data.trials import Trial, read_sweep, read_trials, write_sweep, wr
 from raydream.errors import UsageError
 from raydream.jobs import dream_dataset, sweep
 from raydream.jobs.sweeping import trial as trials
+from raydream.jobs.sweeping import tuning
 from raydream.jobs.sweeping.job import Sweep
 from raydream.jobs.sweeping.prepare import prepare
 from raydream.jobs.sweeping.search import search_of
@@ -75,9 +77,7 @@ def stored(sweep: Sweep) -> list[Trial]:
 # ---------------------------------------------------------------- what it makes
 
 
-def test_a_sweep_from_the_trials_to_the_best_recipe(
-    cluster: None, asked: Any, photographs: Path, tmp_path: Path, capsys: Any
-) -> None:
+def test_a_sweep_from_the_trials_to_the_best_recipe(cluster: None, asked: Any, tmp_path: Path, capsys: Any) -> None:
     job = asked()
     found = sweep.run(job)
     out = tmp_path / "out"
@@ -92,13 +92,7 @@ def test_a_sweep_from_the_trials_to_the_best_recipe(
     best = max(found, key=lambda trial: plan.metric(trial.scores))
     recipe = Recipe.load(str(out / "best.yaml"))
     assert recipe.digest == best.digest
-    # The data set job takes it as it is, and its pictures are the same bytes.
-    dreams = tmp_path / "dreams"
-    dream_dataset.run(Job(input=str(photographs), output=str(dreams), recipe=recipe, format="files"))
-    assert json.loads((dreams / "manifest.json").read_text())["recipe"] == best.digest
     assert list(best.pictures) == ["a.png", "cats/b.png"], "evenly spread"
-    for id, name in best.pictures.items():
-        assert (out / name).read_bytes() == (dreams / "data/dream" / id).read_bytes()
     # Once more: nothing is done again.
     before = files(out)
     assert sweep.run(job) == found
@@ -111,7 +105,34 @@ def test_a_sweep_from_the_trials_to_the_best_recipe(
     assert f"best       trial {best.number}" in printed
 
 
-def test_more_trials_continue_the_list_and_other_settings_are_refused(cluster: None, asked: Any) -> None:
+@pytest.mark.slow
+def test_the_best_recipe_gives_the_same_pictures_in_a_data_set(
+    cluster: None, asked: Any, photographs: Path, tmp_path: Path
+) -> None:
+    job = asked(trials=2)
+    (best, *_) = prepare(job).swept.best(sweep.run(job))
+    recipe = Recipe.load(str(tmp_path / "out/best.yaml"))
+    dreams = tmp_path / "dreams"
+    dream_dataset.run(Job(input=str(photographs), output=str(dreams), recipe=recipe, format="files"))
+    assert json.loads((dreams / "manifest.json").read_text())["recipe"] == best.digest
+    for id, name in best.pictures.items():
+        assert (tmp_path / "out" / name).read_bytes() == (dreams / "data/dream" / id).read_bytes()
+
+
+def dreamed_here(plan: Any, earlier: Any, todo: Any, lease: Any) -> None:
+    """The trials without Ray, in this process; instead of `sweep._tune`."""
+    search, probes, out = search_of(plan), trials.read_probes(plan), Folder(plan.sweep.output)
+    for number in todo:
+        parameters = search.ask(number)
+        recipe = plan.recipe_of(parameters).as_dict()
+        found = list(trials.reports(plan, probes, number, recipe, lease.token))
+        write_trial(out, tuning.trial_of({"number": number, "parameters": parameters}, "done", found))
+
+
+def test_more_trials_continue_the_list_and_other_settings_are_refused(
+    asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "_tune", dreamed_here)
     sweep.run(asked(trials=2))
     before = files(Path(asked().output))
     found = sweep.run(asked(trials=3, metric="ssim"))
@@ -133,9 +154,9 @@ def test_more_trials_continue_the_list_and_other_settings_are_refused(cluster: N
             sweep.run(asked(**other))
 
 
-def test_asha_stops_trials_and_knows_the_earlier_ones(cluster: None, asked: Any) -> None:
+def test_asha_stops_trials(cluster: None, asked: Any) -> None:
     space = {"step_size": {"grid": [0.05, 0.04, 0.03, 0.02, 0.01, 0.005]}}
-    options = {"space": space, "search": "grid", "asha": True, "metric": "gain", "probes": 1}
+    options = {"space": space, "search": "grid", "asha": True, "metric": "gain", "probes": 1, "cpus_per_trial": 2.0}
     found = sweep.run(asked(**options, trials=6))
     counts = Counter(trial.status for trial in found)
     assert counts["done"] >= 1
@@ -149,9 +170,16 @@ def test_asha_stops_trials_and_knows_the_earlier_ones(cluster: None, asked: Any)
         (name,) = trial.pictures.values()
         picture = codec.decode((Path(asked().output) / name).read_bytes())
         assert (picture.shape[0] == 100) == (trial.status == "done"), "a stopped trial has the picture of its octave"
-    # Without the poor trials, a later run still knows what is poor from the good ones.
-    (Path(asked().output) / "_raydream/trials/0000005.json").unlink()
-    assert sweep.run(asked(**options, trials=6))[5].status == "stopped"
+
+
+def test_asha_knows_the_earlier_trials(asked: Any) -> None:
+    plan = prepare(asked(asha=True, metric="gain"))
+    earlier = [replace(finished(number, {}), reports=((1, float(number)),)) for number in range(3)]
+    scheduler = tuning._scheduler(plan, earlier)
+    for metric, decision in ((0.5, "STOP"), (5.0, "CONTINUE"), (float("nan"), "STOP")):
+        trial: Any = tuning._Earlier(f"new-{metric}")
+        scheduler.on_trial_add(None, trial)  # type: ignore[arg-type]
+        assert scheduler.on_trial_result(None, trial, trials.comparable(plan, 1, metric)) == decision  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- what it survives
@@ -186,16 +214,14 @@ class DyingWorker(trials.Worker):
         return True
 
 
-@pytest.mark.parametrize("often", ["once", "always"])
+@pytest.mark.parametrize("often", ["once", pytest.param("always", marks=pytest.mark.slow)])
 def test_a_worker_that_dies(
     cluster: None, asked: Any, often: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from raydream.jobs.sweeping import tuning
-
     (tmp_path / often).mkdir()
     monkeypatch.setattr(DyingWorker, "marker", tmp_path / often / "marker")
     monkeypatch.setattr(tuning, "Worker", DyingWorker)
-    found = sweep.run(asked(trials=3, probes=1, retries=1))
+    found = sweep.run(asked(trials=3, probes=1, retries=1, cpus_per_trial=2.0))
     if often == "once":
         assert [trial.status for trial in found] == ["done"] * 3
         assert [octave for octave, _ in found[1].reports] == [1, 2, 3]
@@ -205,12 +231,13 @@ def test_a_worker_that_dies(
     assert "\n" not in found[1].error
     monkeypatch.undo()
     before = files(Path(asked().output))
-    again = sweep.run(asked(trials=3, probes=1, retries=1))
+    again = sweep.run(asked(trials=3, probes=1, retries=1, cpus_per_trial=2.0))
     assert [trial.status for trial in again] == ["done"] * 3, "the same command tries failed trials again"
     after = files(Path(asked().output))
     assert [after[name] == before[name] for name in before] == [True, False, True]
 
 
+@pytest.mark.slow
 def test_a_recipe_that_cannot_be_used_is_refused_and_not_tried_again(
     cluster: None, asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,9 +250,8 @@ def test_a_recipe_that_cannot_be_used_is_refused_and_not_tried_again(
     assert files(Path(asked().output)) == before
 
 
+@pytest.mark.slow
 def test_an_error_of_the_output_ends_the_sweep(cluster: None, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from raydream.jobs.sweeping import tuning
-
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device", "out/_raydream/trials/0000000.json")
 
