@@ -473,6 +473,16 @@ def test_trials_with_the_same_layers_are_traced_once(asked: Any) -> None:
     assert gradients._traced.cache_info().misses == 1
 
 
+def test_a_worker_reports_why_a_recipe_cannot_be_used(asked: Any) -> None:
+    plan = prepare(asked(space={"size": {"grid": [100, 2]}}, search="grid"))
+    worker = trials.Worker.__new__(trials.Worker)  # without Ray
+    worker._plan, worker._probes, worker._lease = plan, trials.read_probes(plan), ""
+    worker.reset_config({"number": 1, "recipe": plan.recipe_of({"size": 2}).as_dict()})
+    result = worker.step()
+    assert result["done"]
+    assert "too small" in result[trials.REPORT].refused
+
+
 def test_another_network_measures(asked: Any, classifier: str) -> None:
     plan = prepare(asked(transfer=f"{classifier}:low+high", metric="transfer"))
     recipe = plan.recipe_of({"step_size": 0.03})
