@@ -101,14 +101,14 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def changes(assignments: Sequence[str]) -> dict[str, Any]:
-    """The recipe values in `key=value` strings of `--set`; the value is YAML."""
+def changes(assignments: Sequence[str], option: str = "--set") -> dict[str, Any]:
+    """The values in `key=value` strings of `--set`, or of another option like it; the value is YAML."""
     values = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
-            raise UsageError(f"--set takes key=value, not {assignment!r}")
-        values[key.strip()] = yaml_value(f"--set {key}", text)
+            raise UsageError(f"{option} takes key=value, not {assignment!r}")
+        values[key.strip()] = yaml_value(f"{option} {key}", text)
     return values
 
 

@@ -1,4 +1,4 @@
-"""A trade-off: a formula over the scores of a dream, such as `log(1 + gain) * ssim`. Larger is better."""
+"""A trade-off: a formula over the scores of a dream, such as `log(1 + gain) * sqrt(ssim)`. Larger is better."""
 
 from __future__ import annotations
 
@@ -49,12 +49,14 @@ class TradeOff:
             known: the names of the scores.
 
         Raises:
-            UsageError: it is no such formula, or a name is unknown.
+            UsageError: it is no such formula, or too long, a name is unknown, or no score is used.
         """
+        if len(text) > _LONGEST:
+            raise UsageError(f"metric has {len(text):,} characters: use at most {_LONGEST}")
         try:
-            tree = ast.parse(text[:_LONGEST], mode="eval")
-        except (SyntaxError, ValueError) as error:
-            raise UsageError(f"metric {text!r} is not a formula such as 'log(1 + gain) * ssim'") from error
+            tree = ast.parse(text, mode="eval")
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+            raise UsageError(f"metric {text!r} is not a formula such as 'log(1 + gain) * sqrt(ssim)'") from error
         called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Name):
@@ -63,15 +65,17 @@ class TradeOff:
                     raise UsageError(f"metric {text!r}: unknown name {node.id!r}: {nearest(node.id, valid)}")
             elif not _allowed(node):
                 raise UsageError(f"metric {text!r}: {type(node).__name__} is not allowed: use + - * / ** and functions")
+        if not any(isinstance(node, ast.Name) and id(node) not in called for node in ast.walk(tree)):
+            raise UsageError(f"metric {text!r} has no score: use some of {', '.join(known)}")
         return cls(text)
 
     def __call__(self, scores: Mapping[str, float]) -> float:
-        """The value for the scores; NaN if it has none, as for the logarithm of 0."""
+        """The value for the scores; NaN if it has none, as for the logarithm of 0, or is infinite."""
         try:
             value = _value(ast.parse(self.text, mode="eval").body, scores)
         except (ArithmeticError, ValueError, TypeError):
             return math.nan
-        return float(value) if isinstance(value, int | float) else math.nan
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
 
 
 def _allowed(node: ast.AST) -> bool:

@@ -77,7 +77,7 @@ class Range:
     def plain(self) -> Any:
         """As in YAML."""
         name = "randint" if self.whole else "loguniform" if self.log else "uniform"
-        return f"{name}({self.low:g}, {self.high:g})"
+        return f"{name}({_exact(self.low)}, {_exact(self.high)})"
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class Choice:
         return self.at(random.random()) if random.random() < width else value
 
     def near(self, value: Any, width: float) -> Choice:
-        """All values: a list has no distances."""
-        return self
+        """Only the value: a list has no distances."""
+        return Choice((value,), self.grid)
 
     def plain(self) -> Any:
         """As in YAML."""
@@ -144,7 +144,9 @@ class Space:
         return {key: values.vary(parameters[key], width, random) for key, values in self.keys}
 
     def near(self, parameters: Mapping[str, Any], width: float) -> Space:
-        """The part of the space around some parameters; lists stay whole."""
+        """The part of the space around some parameters. Lists keep one value, but stay whole if there is no range."""
+        if not any(isinstance(values, Range) and values.low < values.high for _, values in self.keys):
+            return self
         return Space(tuple((key, values.near(parameters[key], width)) for key, values in self.keys))
 
     def examples(self) -> Iterator[dict[str, Any]]:
@@ -193,9 +195,11 @@ def _values(where: str, given: Any) -> Range | Choice:
 def _range(where: str, kind: str, text: str) -> Range:
     try:
         low, high = (float(part) for part in text.split(","))
+        if not math.isfinite(high - low):
+            raise ValueError("infinite, or not a number")
     except ValueError as error:
         raise UsageError(f"{where}: {kind}({text}) must have two numbers, as in {kind}(1, 4)") from error
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+    if low > high:
         raise UsageError(f"{where}: {kind}({text}) is upside down: the lower end comes first")
     if kind == "loguniform" and low <= 0:
         raise UsageError(f"{where}: {kind}({text}) must begin above 0, since the logarithm is distributed evenly")
@@ -204,20 +208,25 @@ def _range(where: str, kind: str, text: str) -> Range:
     return Range(low, high, log=kind == "loguniform", whole=kind == "randint")
 
 
+def _exact(number: float) -> str:
+    """A number as a short text that is read as the same number."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
+
+
 def recipe_with(base: Recipe, parameters: Mapping[str, Any]) -> Recipe:
-    """The recipe with the parameters of a trial; keys that lead into others are set last.
+    """The recipe with the parameters of a trial; a key that leads into another is set after that one.
 
     Raises:
         UsageError: a key or a value is invalid; the message names it.
     """
     known = base.as_dict()
     changes = {key: deepcopy(value) for key, value in parameters.items() if "." not in key}
-    for key, value in parameters.items():
+    for key in sorted((key for key in parameters if "." in key), key=lambda key: key.count(".")):
         root, *path = key.split(".")
-        if path:
-            inside = changes.get(root, deepcopy(known.get(root)))
-            inside = changes[root] = _terms(inside) if root == "objective" else inside
-            _set(inside, path, value, f"space: {key}")
+        inside = changes.get(root, deepcopy(known.get(root)))
+        inside = changes[root] = _terms(inside) if root == "objective" else inside
+        _set(inside, path, deepcopy(parameters[key]), f"space: {key}")
     return Recipe.parse(known, changes, where="space")
 
 
@@ -228,11 +237,13 @@ def _terms(objective: Any) -> Any:
 
 
 def _set(inside: Any, path: Sequence[str], value: Any, where: str) -> None:
-    """Sets the value at a path in lists and mappings."""
+    """Sets the value at a path in lists and mappings; another image has another digest."""
     *above, last = path
     for step in above:
         inside = inside[_index(inside, step, where)]
     inside[_index(inside, last, where, new=True)] = value
+    if isinstance(inside, dict):
+        inside.pop(f"{last}_digest", None)
 
 
 def _index(inside: Any, step: str, where: str, new: bool = False) -> Any:

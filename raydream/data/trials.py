@@ -138,13 +138,9 @@ class Swept:
         return self.trade_off(trial.scores) if trial.scores else math.nan
 
     def best(self, trials: Sequence[Trial]) -> list[Trial]:
-        """The trials that are done, best first; those without a metric come last."""
-        done = [trial for trial in trials if trial.status == "done"]
-        return sorted(done, key=lambda trial: _order(self.metric_of(trial)), reverse=True)
-
-
-def _order(metric: float) -> float:
-    return -math.inf if math.isnan(metric) else metric
+        """The trials that are done and have a metric, best first."""
+        known = [trial for trial in trials if trial.status == "done" and not math.isnan(self.metric_of(trial))]
+        return sorted(known, key=self.metric_of, reverse=True)
 
 
 def is_sweep(out: Folder) -> bool:
@@ -194,7 +190,7 @@ def read_trials(out: Folder) -> list[Trial]:
 def _parsed(out: Folder, name: str, data: bytes) -> Trial:
     try:
         return Trial.parse(data)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{out.place(name)} is damaged: delete it and run the sweep again") from error
 
 

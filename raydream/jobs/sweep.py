@@ -15,14 +15,17 @@ Each trial dreams a few probe images, octave by octave, and gets scores. The sam
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raydream.cli import commands, options
 from raydream.cli.progress import Progress
+from raydream.core.trade_off import TradeOff
 from raydream.errors import UsageError
 from raydream.jobs.sweeping.job import Sweep
 
@@ -65,17 +68,19 @@ def _make(plan: Plan, lease: Lease) -> list[Trial]:
 
     out = Folder(plan.sweep.output)
     settings.check_or_store(plan.sweep.output, plan.decisive())
-    write_sweep(out, plan.swept)
-    earlier = [trial for trial in read_trials(out) if trial.status != "failed"]
+    before = read_trials(out)
+    swept = replace(plan.swept, trials=max([plan.trials, *(trial.number + 1 for trial in before)]))
+    write_sweep(out, swept)
+    earlier = [trial for trial in before if trial.status != "failed"]
     known = {trial.number for trial in earlier}
     todo = [number for number in range(plan.trials) if number not in known]
     if earlier:
-        _say(f"{len(known):,} of {plan.trials:,} trials are already done")
+        _say(f"{len(known):,} of {swept.trials:,} trials are already done")
     if todo:
         _tune(plan, earlier, todo, lease)
     lease.check()
     trials = read_trials(out)
-    finish(out, plan.swept, trials)
+    finish(out, swept, trials)
     return trials
 
 
@@ -124,9 +129,10 @@ def main(
 ) -> int:
     """Find the best recipe: dream a few photographs with many recipes. The same command continues where it stopped.
 
-    Exit status: 0 done, 1 no trial could be done or the whole job failed, 2 wrong usage, 130 interrupted.
+    Exit status: 0 done, 1 no trial could be done or scored, or the whole job failed, 2 wrong usage, 130 interrupted.
     """
-    asked = job(**_varied(recipe, commands.changes(set or []), commands.changes(space or []), around))
+    varied = commands.changes(space or [], "--space")
+    asked = job(**_varied(recipe, commands.changes(set or []), varied, around))
     try:
         trials = run(asked)
     except KeyboardInterrupt:
@@ -176,7 +182,10 @@ def _report(asked: Sweep, trials: Sequence[Trial]) -> int:
     _say(f"{', '.join(f'{count:,} {word}' for word, count in counts if count)}: open {place}/sweep.html")
     for trial in (trial for trial in trials if trial.error):
         _say(f"trial {trial.number} {_WORDS[trial.status]}: {commands.one_line(trial.error)}")
-    if not any(trial.status == "done" for trial in trials):
+    done, metric = [trial for trial in trials if trial.status == "done"], TradeOff(asked.metric)
+    if all(math.isnan(metric(trial.scores)) for trial in done):
+        if done:
+            _say(f"there is no best recipe, since no trial has a value of --metric '{asked.metric}'")
         return commands.FAILED
     _say(f"the best recipe is in {place}/best.yaml")
     return commands.OK

@@ -6,19 +6,20 @@ Its structure, style and script are in sweep.html.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from PIL import UnidentifiedImageError
+from PIL import Image
 
 from raydream import __version__
 from raydream.core.metrics import NAMES
-from raydream.data import cells
+from raydream.data import cells, codec
 from raydream.data.spaces import Choice, Range
 from raydream.data.storage import Folder
 from raydream.data.summary import last_part, preset_of
 from raydream.data.trials import Swept, Trial, front, front_point
-from raydream.errors import UsageError
 from raydream.pages import parts
 from raydream.recipe import Recipe
 
@@ -40,7 +41,7 @@ _SCORES: Mapping[str, tuple[str, int]] = {
 def write(out: Folder, swept: Swept, trials: Sequence[Trial]) -> None:
     """Writes the page to the file `NAME`. Pictures that are gone are left out."""
     side = parts.side_for((len(trials) + 1) * len(swept.probes))
-    photographs = [_picture(Folder(swept.input), id, side) for id in swept.probes]
+    photographs = [_photograph(swept, id, side) for id in swept.probes]
     rows = [_row(out, swept, trial, side) for trial in trials]
     for row, on_front in zip(rows, front([front_point(trial) for trial in trials]), strict=True):
         row["front"] = on_front
@@ -51,7 +52,7 @@ def write(out: Folder, swept: Swept, trials: Sequence[Trial]) -> None:
         "parameters": [_parameter(key, values) for key, values in swept.known_space.keys],
         "scores": _scores(trials),
         "axes": [{"name": name, "label": _SCORES[name][0], "borders": b} for name, b in cells.AXES.items()],
-        "command": f"raydream sweep {last_part(swept.input)} OUT --around {last_part(out.url)}:",
+        "command": f"raydream sweep {_word(swept.input)} OUT --around {_word(out.url)}:",
     }
     out.write(NAME, page(data, facts(swept, trials)).encode())
 
@@ -120,24 +121,44 @@ def _row(out: Folder, swept: Swept, trial: Trial, side: int) -> dict[str, Any]:
     return {
         "number": trial.number,
         "status": trial.status,
-        "scores": {name: None if math.isnan(value) else value for name, value in scores.items()},
-        "gains": {layer: None if math.isnan(value) else value for layer, value in trial.gains.items()},
+        "scores": _known(scores),
+        "gains": _known(trial.gains),
         "parameters": dict(trial.parameters),
         "texts": {key: _text(value) for key, value in trial.parameters.items()},
         "octaves": len(trial.reports),
         "cell": cell,
-        "pictures": [name and _picture(out, name, side) for name in names],
+        "pictures": [name and _picture(partial(out.read, name), side) for name in names],
         "files": names,
         "recipe": Recipe.parse(trial.recipe).dump() if trial.recipe else "",
         "error": trial.error,
     }
 
 
-def _picture(folder: Folder, name: str, side: int) -> dict[str, Any] | None:
+def _known(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    """Numbers for JSON, which has no NaN."""
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+def _word(path: str) -> str:
+    """The last part of a path or URL as a word of a command line."""
+    return shlex.quote(last_part(path))
+
+
+def _photograph(swept: Swept, id: str, side: int) -> dict[str, Any] | None:
+    """A photograph as it is dreamed: upright, and at the size of the recipe."""
+
+    def read() -> bytes:
+        image = codec.decode(Folder(swept.input).read(id))
+        return codec.encode(codec.fit(image, swept.recipe.size))
+
+    return _picture(read, side)
+
+
+def _picture(read: Callable[[], bytes], side: int) -> dict[str, Any] | None:
     """A picture for the page; None if it is gone or cannot be read."""
     try:
-        image = parts.thumbnail(folder.read(name), side)
-    except (OSError, UnidentifiedImageError, UsageError):
+        image = parts.thumbnail(read(), side)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow calls broken PNG a SyntaxError
         return None
     return {
         "src": parts.data_uri(image),

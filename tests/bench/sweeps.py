@@ -26,6 +26,7 @@ from raydream.jobs.sweeping.prepare import Plan, prepare
 from raydream.recipe import Recipe
 
 SEEDS = (0, 1, 2)
+METRIC = "log(1 + gain) * ssim"  # that of the figures in README.md
 CORES = 2
 LAYERS = ["mixed4", "mixed5", ["mixed3", "mixed5"]]
 SWEPT = {"step_size": "loguniform(0.005, 0.05)", "blend": "uniform(0.05, 0.5)", "objective": {"choice": LAYERS}}
@@ -43,7 +44,7 @@ WIDE = {
 def swept(photographs: str, out: Path, changes: Mapping[str, Any], space: Mapping[str, Any], **options: Any) -> Sweep:
     """A sweep around `quick`."""
     base = Recipe.load("quick", changes)
-    return Sweep(input=photographs, output=str(out), base=base, space=spaces.parse(space), **options)
+    return Sweep(input=photographs, output=str(out), base=base, space=spaces.parse(space), metric=METRIC, **options)
 
 
 def work(trial: Trial, height: int, width: int) -> float:

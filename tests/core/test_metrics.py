@@ -125,7 +125,7 @@ SCORES = {"gain": 3.0, "ssim": 0.5, "seconds": 10.0}
     ("text", "value"),
     [
         ("gain", 3.0),
-        ("log(1 + gain) * ssim", math.log(4) * 0.5),
+        ("log(1 + gain) * sqrt(ssim)", math.log(4) * 0.5**0.5),
         ("gain - 2 * seconds / 10", 1.0),
         ("-ssim ** 2", -0.25),
         ("max(gain, seconds) + min(ssim, 0.1)", 10.1),
@@ -136,7 +136,9 @@ def test_formulas(text, value):
     assert TradeOff.parse(text, SCORES)(SCORES) == pytest.approx(value)
 
 
-@pytest.mark.parametrize("text", ["log(0 - gain)", "gain / (ssim - 0.5)", "(0 - gain) ** 0.5", "log()", "gain ** 9999"])
+@pytest.mark.parametrize(
+    "text", ["log(-gain)", "gain / (ssim - 0.5)", "(0 - gain) ** 0.5", "gain * log()", "gain ** 9999", "gain + 9e999"]
+)
 def test_a_formula_without_a_value_is_nan(text):
     assert math.isnan(TradeOff.parse(text, SCORES)(SCORES))
 
@@ -153,7 +155,10 @@ def test_a_formula_without_a_value_is_nan(text):
         ("[gain]", "List is not allowed"),
         ("'gain'", "Constant is not allowed"),
         ("gain if ssim else 0", "IfExp is not allowed"),
-        ("(" * 300 + "gain" + ")" * 300, "is not a formula such as"),
+        ("(" * 220 + "gain" + ")" * 220, "is not a formula such as"),
+        ("gain" + " " * 500 + "* nothing", "metric has 513 characters: use at most 500"),
+        ("1/0", "metric '1/0' has no score: use some of gain, ssim, seconds"),
+        ("max(1, 2)", "has no score"),
     ],
 )
 def test_what_is_no_formula_is_one_line(text, message):

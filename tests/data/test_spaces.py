@@ -54,6 +54,8 @@ def test_a_space_is_read_as_it_is_written() -> None:
     space = parse(ALL)
     assert parse(space.plain()) == space
     assert hash(Range(0, 1)) == hash(Range(0, 1))
+    exact = parse({"seed": "randint(0, 12345678)", "blend": "uniform(0.12345678, 0.5)"})
+    assert parse(exact.plain()) == exact, "all digits count"
 
 
 @pytest.mark.parametrize("values", [Range(1, 4), Range(0.01, 1, log=True), Range(2, 9, whole=True), Range(3, 3)])
@@ -85,7 +87,16 @@ def test_the_recipe_of_a_trial() -> None:
     assert [(term.layer, term.weight) for term in found.objective.terms] == [("mixed3", 1.0), ("mixed5", 0.25)]
     assert recipe_with(base, {"steps.0": 7}).steps == (7, 36, 16, 6)
     assert recipe_with(base, {"objective.0.layer": "mixed4"}).objective.terms[0].layer == "mixed4"
+    (first, _) = recipe_with(base, {"objective.0.weight": 3, "objective.0": "mixed2"}).objective.terms
+    assert (first.layer, first.weight) == ("mixed2", 3.0), "whatever the order of the keys"
     assert base == Recipe.load("quick")
+
+
+def test_another_guide_has_another_digest() -> None:
+    guide = {"kind": "guide", "layer": "mixed3", "guide": "a.png", "guide_digest": "0" * 64}
+    base = Recipe.parse({"objective": [guide]})
+    assert recipe_with(base, {"steps": 3}).pictures == {"a.png": "0" * 64}
+    assert recipe_with(base, {"objective.0.guide": "b.png"}).pictures == {"b.png": None}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +124,9 @@ def test_a_recipe_that_is_none_is_one_line(parameters: dict[str, Any], message: 
         ("loguniform(0, 1)", "must begin above 0"),
         ("uniform(1)", r"must have two numbers, as in uniform\(1, 4\)"),
         ("uniform(a, b)", "must have two numbers"),
-        ("uniform(0, nan)", "is upside down"),
+        ("uniform(0, nan)", "must have two numbers"),
+        ("loguniform(1, inf)", "must have two numbers"),
+        ("randint(5, 2)", "is upside down"),
         ("randint(1, 2.5)", "must have whole numbers"),
         ("loguniorm(1, 2)", r"unknown 'loguniorm': did you mean 'loguniform'\?"),
         ({"choice": []}, r"choice must be a list of at least one value, such as choice: \[1, 2\], not \[\]"),
@@ -143,7 +156,9 @@ def test_the_examples_have_all_ends_and_all_values() -> None:
 def test_the_part_of_a_space_around_parameters() -> None:
     space = parse(ALL)
     part = dict(space.near(space.draw(0, 0), 0.1).keys)
-    assert isinstance(part["objective"], Choice)
+    assert part["objective"] == Choice((space.draw(0, 0)["objective"],)), "other layers are not near"
     assert isinstance(part["step_size"], Range)
     assert part["step_size"].high / part["step_size"].low < 2
     assert isinstance(space.near(space.draw(0, 0), 0.1), Space)
+    lists = parse({"objective": ALL["objective"]})
+    assert lists.near(lists.draw(0, 0), 0.1) == lists, "there must be something to vary"

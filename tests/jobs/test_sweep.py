@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from raydream.data.trials import Trial, read_sweep, read_trials, write_sweep, wr
 from raydream.errors import UsageError
 from raydream.jobs import dream_dataset, sweep
 from raydream.jobs.sweeping import trial as trials
+from raydream.jobs.sweeping import tuning
 from raydream.jobs.sweeping.job import Sweep
 from raydream.jobs.sweeping.prepare import prepare
 from raydream.jobs.sweeping.search import search_of
@@ -59,6 +61,10 @@ def asked(photographs: Path, tmp_path: Path, tiny_path: str) -> Any:
     return make
 
 
+def direction(channel: int) -> dict[str, Any]:
+    return {"kind": "direction", "layer": "low", "channels": [channel], "values": [1]}
+
+
 def files(folder: Path) -> dict[str, int]:
     """The files of the trials -> their times."""
     return {file.name: file.stat().st_mtime_ns for file in sorted((folder / "_raydream/trials").glob("*.json"))}
@@ -71,9 +77,7 @@ def stored(sweep: Sweep) -> list[Trial]:
 # ---------------------------------------------------------------- what it makes
 
 
-def test_a_sweep_from_the_trials_to_the_best_recipe(
-    cluster: None, asked: Any, photographs: Path, tmp_path: Path, capsys: Any
-) -> None:
+def test_a_sweep_from_the_trials_to_the_best_recipe(cluster: None, asked: Any, tmp_path: Path, capsys: Any) -> None:
     job = asked()
     found = sweep.run(job)
     out = tmp_path / "out"
@@ -88,13 +92,7 @@ def test_a_sweep_from_the_trials_to_the_best_recipe(
     best = max(found, key=lambda trial: plan.metric(trial.scores))
     recipe = Recipe.load(str(out / "best.yaml"))
     assert recipe.digest == best.digest
-    # The data set job takes it as it is, and its pictures are the same bytes.
-    dreams = tmp_path / "dreams"
-    dream_dataset.run(Job(input=str(photographs), output=str(dreams), recipe=recipe, format="files"))
-    assert json.loads((dreams / "manifest.json").read_text())["recipe"] == best.digest
     assert list(best.pictures) == ["a.png", "cats/b.png"], "evenly spread"
-    for id, name in best.pictures.items():
-        assert (out / name).read_bytes() == (dreams / "data/dream" / id).read_bytes()
     # Once more: nothing is done again.
     before = files(out)
     assert sweep.run(job) == found
@@ -107,7 +105,34 @@ def test_a_sweep_from_the_trials_to_the_best_recipe(
     assert f"best       trial {best.number}" in printed
 
 
-def test_more_trials_continue_the_list_and_other_settings_are_refused(cluster: None, asked: Any) -> None:
+@pytest.mark.slow
+def test_the_best_recipe_gives_the_same_pictures_in_a_data_set(
+    cluster: None, asked: Any, photographs: Path, tmp_path: Path
+) -> None:
+    job = asked(trials=2)
+    (best, *_) = prepare(job).swept.best(sweep.run(job))
+    recipe = Recipe.load(str(tmp_path / "out/best.yaml"))
+    dreams = tmp_path / "dreams"
+    dream_dataset.run(Job(input=str(photographs), output=str(dreams), recipe=recipe, format="files"))
+    assert json.loads((dreams / "manifest.json").read_text())["recipe"] == best.digest
+    for id, name in best.pictures.items():
+        assert (tmp_path / "out" / name).read_bytes() == (dreams / "data/dream" / id).read_bytes()
+
+
+def dreamed_here(plan: Any, earlier: Any, todo: Any, lease: Any) -> None:
+    """The trials without Ray, in this process; instead of `sweep._tune`."""
+    search, probes, out = search_of(plan), trials.read_probes(plan), Folder(plan.sweep.output)
+    for number in todo:
+        parameters = search.ask(number)
+        recipe = plan.recipe_of(parameters).as_dict()
+        found = list(trials.reports(plan, probes, number, recipe, lease.token))
+        write_trial(out, tuning.trial_of({"number": number, "parameters": parameters}, "done", found))
+
+
+def test_more_trials_continue_the_list_and_other_settings_are_refused(
+    asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "_tune", dreamed_here)
     sweep.run(asked(trials=2))
     before = files(Path(asked().output))
     found = sweep.run(asked(trials=3, metric="ssim"))
@@ -115,20 +140,23 @@ def test_more_trials_continue_the_list_and_other_settings_are_refused(cluster: N
     after = files(Path(asked().output))
     assert {name: after[name] for name in before} == before
     assert read_sweep(Folder(asked().output)).metric == "ssim"
+    assert len(sweep.run(asked(trials=1))) == 3
+    assert read_sweep(Folder(asked().output)).trials == 3, "fewer trials forget none"
     for other in (
         {"seed": 1},
         {"asha": True},
         {"probes": 1},
         {"changes": {"steps": 3}},
         {"space": {"steps": "randint(1, 2)"}},
+        {"space": dict(reversed(SPACE.items()))},
     ):
         with pytest.raises(UsageError, match="holds a run with"):
             sweep.run(asked(**other))
 
 
-def test_asha_stops_trials_and_knows_the_earlier_ones(cluster: None, asked: Any) -> None:
+def test_asha_stops_trials(cluster: None, asked: Any) -> None:
     space = {"step_size": {"grid": [0.05, 0.04, 0.03, 0.02, 0.01, 0.005]}}
-    options = {"space": space, "search": "grid", "asha": True, "metric": "gain", "probes": 1}
+    options = {"space": space, "search": "grid", "asha": True, "metric": "gain", "probes": 1, "cpus_per_trial": 2.0}
     found = sweep.run(asked(**options, trials=6))
     counts = Counter(trial.status for trial in found)
     assert counts["done"] >= 1
@@ -142,9 +170,16 @@ def test_asha_stops_trials_and_knows_the_earlier_ones(cluster: None, asked: Any)
         (name,) = trial.pictures.values()
         picture = codec.decode((Path(asked().output) / name).read_bytes())
         assert (picture.shape[0] == 100) == (trial.status == "done"), "a stopped trial has the picture of its octave"
-    # Without the poor trials, a later run still knows what is poor from the good ones.
-    (Path(asked().output) / "_raydream/trials/0000005.json").unlink()
-    assert sweep.run(asked(**options, trials=6))[5].status == "stopped"
+
+
+def test_asha_knows_the_earlier_trials(asked: Any) -> None:
+    plan = prepare(asked(asha=True, metric="gain"))
+    earlier = [replace(finished(number, {}), reports=((1, float(number)),)) for number in range(3)]
+    scheduler = tuning._scheduler(plan, earlier)
+    for metric, decision in ((0.5, "STOP"), (5.0, "CONTINUE"), (float("nan"), "STOP")):
+        trial: Any = tuning._Earlier(f"new-{metric}")
+        scheduler.on_trial_add(None, trial)  # type: ignore[arg-type]
+        assert scheduler.on_trial_result(None, trial, trials.comparable(plan, 1, metric)) == decision  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- what it survives
@@ -179,16 +214,14 @@ class DyingWorker(trials.Worker):
         return True
 
 
-@pytest.mark.parametrize("often", ["once", "always"])
+@pytest.mark.parametrize("often", ["once", pytest.param("always", marks=pytest.mark.slow)])
 def test_a_worker_that_dies(
     cluster: None, asked: Any, often: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from raydream.jobs.sweeping import tuning
-
     (tmp_path / often).mkdir()
     monkeypatch.setattr(DyingWorker, "marker", tmp_path / often / "marker")
     monkeypatch.setattr(tuning, "Worker", DyingWorker)
-    found = sweep.run(asked(trials=3, probes=1, retries=1))
+    found = sweep.run(asked(trials=3, probes=1, retries=1, cpus_per_trial=2.0))
     if often == "once":
         assert [trial.status for trial in found] == ["done"] * 3
         assert [octave for octave, _ in found[1].reports] == [1, 2, 3]
@@ -198,12 +231,13 @@ def test_a_worker_that_dies(
     assert "\n" not in found[1].error
     monkeypatch.undo()
     before = files(Path(asked().output))
-    again = sweep.run(asked(trials=3, probes=1, retries=1))
+    again = sweep.run(asked(trials=3, probes=1, retries=1, cpus_per_trial=2.0))
     assert [trial.status for trial in again] == ["done"] * 3, "the same command tries failed trials again"
     after = files(Path(asked().output))
     assert [after[name] == before[name] for name in before] == [True, False, True]
 
 
+@pytest.mark.slow
 def test_a_recipe_that_cannot_be_used_is_refused_and_not_tried_again(
     cluster: None, asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,9 +250,8 @@ def test_a_recipe_that_cannot_be_used_is_refused_and_not_tried_again(
     assert files(Path(asked().output)) == before
 
 
+@pytest.mark.slow
 def test_an_error_of_the_output_ends_the_sweep(cluster: None, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from raydream.jobs.sweeping import tuning
-
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device", "out/_raydream/trials/0000000.json")
 
@@ -282,6 +315,7 @@ def test_killed_and_run_again_no_trial_is_lost_and_none_is_done_twice(
             r"space: blend: must be at most 1, not 2.0 \(in the space, with blend=2",
         ),
         ({"space": {"steps": {"choice": [[1, 2]]}}}, "a list of 2, but octaves is 3"),
+        ({"space": {"objective": {"choice": [direction(1), direction(999)]}}}, "has channels 0 to 7"),
         ({"space": {"objective.0.channels": {"choice": [[999]]}}}, "has channels 0 to 7"),
         ({"search": "grid"}, r"space: step_size is a range, which a grid cannot have"),
         ({"metric": "gian"}, "unknown name 'gian'"),
@@ -308,6 +342,8 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_starts(
         (["--space", "step_size=loguniform(0.05, 0.005)"], "is upside down"),
         (["--space", "objective=choice: []"], "must be a list of at least one value"),
         ([], "no key to vary"),
+        (["--space", "step_size"], "--space takes key=value, not 'step_size'"),
+        (["--space", "step_size=choice: ["], "--space step_size: 'choice: [' is not YAML"),
         (["--around", "nowhere:x"], "must be OUT:NUMBER of another sweep"),
         (["--around", "nowhere:1"], "is not a sweep of raydream"),
         (["--space", "steps=randint(1, 2)", "--search", "rnadom"], "rnadom"),
@@ -322,6 +358,22 @@ def test_the_command_refuses_in_one_line(
     assert ended.value.code == commands.USAGE
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_the_space_names_the_guide_that_the_base_lacks(asked: Any, photographs: Path) -> None:
+    guide = {"kind": "guide", "layer": "low"}
+    with pytest.raises(UsageError, match="guide is missing"):
+        prepare(asked(changes={"objective": [guide]}, space={"steps": "randint(1, 2)"}))
+    images = [str(photographs / name) for name in ("a.png", "cats/b.png")]
+    plan = prepare(asked(changes={"objective": [guide]}, space={"objective.0.guide": {"choice": images}}))
+    assert list(plan.recipe_of({"objective.0.guide": images[1]}).pictures) == images[1:]
+
+
+def test_no_trial_has_a_metric(asked: Any, capsys: Any) -> None:
+    trial = finished(0, {"step_size": 0.02}, gain=-3.0)
+    assert sweep._report(asked(metric="log(gain)"), [trial]) == commands.FAILED
+    assert "no trial has a value of --metric 'log(gain)'" in capsys.readouterr().err
+    assert sweep._report(asked(metric="gain"), [trial]) == commands.OK
 
 
 def test_a_broken_probe_image_is_one_line(asked: Any, tmp_path: Path) -> None:
@@ -392,7 +444,7 @@ def test_a_sweep_around_a_trial(asked: Any, tmp_path: Path, photographs: Path, m
     assert job.base.as_dict() == asked(changes={"steps": 5}).base.as_dict()
     (_, sizes), (_, objectives) = job.space.keys
     assert 0.012 < sizes.low < 0.02 < sizes.high < 0.03
-    assert objectives.values == ("low", ["low", "high"])
+    assert objectives.values == ("low",)
     words[4] = f"{out.url}:8"
     with pytest.raises(SystemExit) as ended:
         commands.run(raydream, "raydream", words)
@@ -419,6 +471,16 @@ def test_trials_with_the_same_layers_are_traced_once(asked: Any) -> None:
         counts.append([function.experimental_get_tracing_count() for function in traced])
     assert counts[0] == counts[1] == counts[2]
     assert gradients._traced.cache_info().misses == 1
+
+
+def test_a_worker_reports_why_a_recipe_cannot_be_used(asked: Any) -> None:
+    plan = prepare(asked(space={"size": {"grid": [100, 2]}}, search="grid"))
+    worker = trials.Worker.__new__(trials.Worker)  # without Ray
+    worker._plan, worker._probes, worker._lease = plan, trials.read_probes(plan), ""
+    worker.reset_config({"number": 1, "recipe": plan.recipe_of({"size": 2}).as_dict()})
+    result = worker.step()
+    assert result["done"]
+    assert "too small" in result[trials.REPORT].refused
 
 
 def test_another_network_measures(asked: Any, classifier: str) -> None:

@@ -1,11 +1,14 @@
 """The page of a sweep: what stands in the file, and sorting, filtering, plots, map and lightbox in a real browser."""
 
+import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from raydream.data.storage import Folder
 from raydream.data.trials import Swept, Trial
@@ -85,6 +88,23 @@ def test_pictures_that_are_gone_are_left_out(tmp_path: Path) -> None:
     assert data["trials"][0]["pictures"] == [None, None]
 
 
+def test_the_photograph_is_shown_as_it_is_dreamed(tmp_path: Path) -> None:
+    """Upright, although the camera was turned, and at the size of the recipe."""
+    known = replace(swept(str(tmp_path / "photographs")), base={"objective": "mixed4", "size": 30})
+    turned, file = Image.Exif(), io.BytesIO()
+    turned[0x0112] = 6  # orientation
+    Image.new("RGB", (80, 60)).save(file, "JPEG", exif=turned)
+    Folder(known.input).write(known.probes[0], file.getvalue())
+    Folder(known.input).write(known.probes[1], file.getvalue()[:200])
+    sweep.write(Folder(str(tmp_path / "my out")), known, [])
+    html = (tmp_path / "my out" / sweep.NAME).read_text()
+    data = json.loads(html.partition('id="data">')[2].partition("</script>")[0])
+    (upright, broken) = (probe["picture"] for probe in data["probes"])
+    assert (upright["width"], upright["height"]) == (30, 40)
+    assert broken is None
+    assert data["command"] == "raydream sweep photographs OUT --around 'my out':"
+
+
 @pytest.fixture
 def opened(browser: Browser, written: Path) -> Iterator[Browser]:
     browser.open(written)
@@ -142,6 +162,19 @@ def test_trials_are_filtered_by_words_comparisons_and_chips(opened: Browser) -> 
     assert opened.js(ORDER) == "0,2"
     opened.js(f"{chips}[0].click(); {chips}[3].click()")
     assert opened.js(ORDER) == "0,1,2,5,3,4"
+
+
+@needs_browser
+def test_lists_of_numbers_are_sorted_and_compared_as_numbers(browser: Browser, tmp_path: Path) -> None:
+    known = replace(swept(str(tmp_path)), space={"chroma": {"grid": [0.5, 0.25, 1]}})
+    values = known.space["chroma"]["grid"]
+    trials = [replace(trial(number, known.probes), parameters={"chroma": values[number]}) for number in range(3)]
+    sweep.write(Folder(str(tmp_path)), known, trials)
+    browser.open(tmp_path / sweep.NAME)
+    assert sort_by(browser, "chroma") == "1,0,2"
+    assert search(browser, "chroma<0.6") == "1,0"
+    assert search(browser, "chroma=1") == "2"
+    assert browser.complaints() == []
 
 
 @needs_browser

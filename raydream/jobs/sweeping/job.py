@@ -68,7 +68,7 @@ class Sweep:
             help="What is best: a formula of gain, transfer, ssim, color_shift, seam, motif, strength and seconds.",
             rich_help_panel=_SCORES,
         ),
-    ] = "log(1 + gain) * ssim"
+    ] = "log(1 + gain) * sqrt(ssim)"
     transfer: Annotated[
         str | None,
         typer.Option(

@@ -33,7 +33,7 @@ class Plan:
         trials: number of trials.
         probes: ids of the probe images.
         digest: SHA-256 of the probe images.
-        network: digest of the base recipe, resolved, so that the same network is used when a sweep continues.
+        network: digest of a recipe of the space, resolved, so that the same network is used when a sweep continues.
         judge: the recipe whose network measures the transfer; None if there is none.
         metric: the trade-off.
     """
@@ -67,11 +67,21 @@ class Plan:
         known = {key: getattr(sweep, key) for key in ("input", "probes", "search", "asha", "seed", "transfer")}
         adaptive = {key: getattr(sweep, key) for key in ("metric", "reduction") if sweep.adaptive}
         digests = {"recipe of digest": self.network[:12], "probe images of digest": self.digest[:12]}
-        return {**known, **digests, "space": sweep.space.plain(), **adaptive}
+        space = sweep.space.plain()  # the order of its keys counts: the random numbers and combinations follow it
+        return {**known, **digests, "space": space, "keys of the space": list(space), **adaptive}
 
     def recipe_of(self, parameters: Mapping[str, Any]) -> Recipe:
         """The recipe of a trial; raises a `UsageError` if its parameters are invalid."""
-        return with_absolute_paths(spaces.recipe_with(self.sweep.base, parameters))
+        return _recipe(self.sweep, parameters)
+
+
+def _recipe(sweep: Sweep, parameters: Mapping[str, Any]) -> Recipe:
+    return with_absolute_paths(spaces.recipe_with(sweep.base, parameters))
+
+
+def _first(sweep: Sweep) -> Recipe:
+    """The first recipe of the space, resolved. The base alone may lack what the space has, such as a guide."""
+    return assets.resolve(_recipe(sweep, next(sweep.space.examples())))
 
 
 def prepare(sweep: Sweep) -> Plan:
@@ -91,7 +101,7 @@ def prepare(sweep: Sweep) -> Plan:
     check_places(sweep.input, sweep.output)
     probes, digest = _probes(sweep)
     runtime.driver()
-    judge, network = judge and assets.resolve(judge), assets.resolve(base).digest
+    judge, network = judge and assets.resolve(judge), _first(sweep).digest
     plan = Plan(sweep=sweep, trials=trials, probes=probes, digest=digest, network=network, judge=judge, metric=metric)
     _check_recipes(plan)
     return plan
@@ -136,14 +146,15 @@ def _probes(sweep: Sweep) -> tuple[tuple[str, ...], str]:
 
 def _check_recipes(plan: Plan) -> None:
     """Parses and resolves the recipes of a sweep: those at the ends of the space, and all that are known already."""
-    layers: set[tuple[object, ...]] = set()
+    checked: set[tuple[object, ...]] = set()
     for parameters in _known(plan):
         try:
             recipe = plan.recipe_of(parameters)
-            network = (recipe.backbone, recipe.weights, recipe.objective.shape, *recipe.pictures)
-            if network not in layers:
+            terms = (replace(term, weight=1.0) for term in recipe.objective.terms)
+            needed = (recipe.backbone, recipe.weights, *terms, *recipe.pictures.items())
+            if needed not in checked:
                 assets.resolve(recipe)
-            layers.add(network)
+            checked.add(needed)
         except UsageError as error:
             shown = ", ".join(f"{key}={value}" for key, value in parameters.items())
             raise UsageError(f"{error} (in the space, with {shown})") from error

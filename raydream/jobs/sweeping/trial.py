@@ -144,8 +144,9 @@ def reports(
         last = octave == resolved.octaves - 1
         pictures = {}
         if lease and (last or plan.sweep.asha):
-            pictures = {d.probe.id: f"{PICTURES}/{number:04d}/{printable(names[d.probe.id])}" for d in dreams}
-            _write(plan, {pictures[d.probe.id]: d.encoded(last) for d in dreams if d.begun}, lease)
+            seen = [dream for dream in dreams if dream.begun]
+            pictures = {d.probe.id: f"{PICTURES}/{number:04d}/{printable(names[d.probe.id])}" for d in seen}
+            _write(plan, {pictures[d.probe.id]: d.encoded(last) for d in seen}, lease)
         yield Report(
             octave=octave + 1,
             last=last,
