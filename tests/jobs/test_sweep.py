@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from raydream.errors import UsageError
 from raydream.jobs import dream_dataset, sweep
 from raydream.jobs.sweeping import trial as trials
 from raydream.jobs.sweeping import tuning
+from raydream.jobs.sweeping.finish import finish
 from raydream.jobs.sweeping.job import Sweep
 from raydream.jobs.sweeping.prepare import prepare
 from raydream.jobs.sweeping.search import search_of
@@ -390,6 +392,15 @@ def finished(number: int, parameters: Any, **scores: float) -> Trial:
     known = {"gain": 1.0, "ssim": 0.5, "motif": 7.0, "color_shift": 3.0, "strength": 0.1, **scores}
     recipe = {"number": number, "parameters": parameters, "recipe": {}, "scores": known, "gains": {}, "pictures": {}}
     return Trial(status="done", **recipe)
+
+
+def test_a_metric_that_no_trial_has_leaves_no_best_recipe(asked: Any, tmp_path: Path) -> None:
+    swept, out = prepare(asked()).swept, Folder(str(tmp_path / "finished"))
+    trial = replace(finished(0, {}), recipe={"objective": "mixed3"})
+    assert finish(out, swept, [trial]) == trial
+    assert out.exists("best.yaml")
+    assert finish(out, swept, [replace(trial, scores={"ssim": math.nan, "gain": 1.0})]) is None
+    assert not out.exists("best.yaml")
 
 
 def test_the_atlas_fills_more_cells_than_random_search(asked: Any) -> None:

@@ -22,6 +22,8 @@ def finish(out: Folder, swept: Swept, trials: Sequence[Trial]) -> Trial | None:
     best = next(iter(swept.best(trials)), None)
     if best:
         out.write(BEST, Recipe.parse(best.recipe).dump().encode())
+    else:  # another metric, which no trial has, may have come after an earlier run
+        out.remove(BEST)
     page.write(out, swept, trials)
     out.remove_partial()
     return best
