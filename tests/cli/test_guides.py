@@ -152,7 +152,7 @@ def test_mistakes_are_one_line(cli: Cli, tiny_path: str, folder: Path) -> None:
         (("--guide", f"{guide}:foo=1"), "a.png:foo=1: the options are :mask=, :weight=, :match=, each once"),
         (("--guide", f"{guide}:mask=left:mask=right"), "the options are :mask=, :weight=, :match=, each once"),
         (("--guide", f"{guide}:weight=1e300"), "the weight of 'mixed5' must be from -1e9 to 1e9, not 1e+300"),
-        (("--guide", f"{guide}:match=all"), "match: must be 'channels' or 'positions', not 'all'"),
+        (("--guide", f"{guide}:match=all"), "match: must be 'channels', 'positions' or 'mix', not 'all'"),
         ((*backbone, "--set", "objective=hihg"), "has no layer 'hihg'"),
     ):
         code, out, err = cli("dream", photograph, "--guide", guide, *words, "-o", f"{folder}/out.png")

@@ -470,7 +470,7 @@ def test_a_file_system_that_is_not_reached_is_one_line_for_the_command_line(
         commands.run(app.app, "raydream", ["inspect", "flaky://datasets/x"])
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "Name or service not known: flaky://datasets/x/_raydream/plan.json" in said
+    assert "Name or service not known: flaky://datasets/x/_raydream/sweep.json" in said
 
 
 # ---- parts of files, files written piece by piece, new names
