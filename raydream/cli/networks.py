@@ -8,14 +8,14 @@ import typer
 
 from raydream.errors import UsageError
 
+Backbone = Annotated[
+    str,
+    typer.Argument(metavar="BACKBONE", help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file."),
+]
+
 
 def layers(
-    backbone: Annotated[
-        str,
-        typer.Argument(
-            metavar="BACKBONE", help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file."
-        ),
-    ],
+    backbone: Backbone,
     weights: Annotated[
         str | None,
         typer.Option(help="compact, imagenet, or a weights file. Default: compact for inception_v3, else imagenet."),

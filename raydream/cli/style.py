@@ -20,15 +20,7 @@ def style(
         ),
     ],
     output: pictures.Output = ".",
-    recipe: Annotated[
-        str,
-        typer.Option(
-            "--recipe",
-            "-r",
-            help="style, style-vgg19, or a .yaml file with style terms.",
-            autocompletion=pictures.complete_recipe,
-        ),
-    ] = "style",
+    recipe: pictures.RecipeName = "style",
     content: Annotated[
         float | None, typer.Option(min=0, help="How much of the photograph to keep. Default: as in the recipe (0.5).")
     ] = None,
@@ -39,7 +31,7 @@ def style(
     set: pictures.Set = None,
     force: pictures.Force = False,
 ) -> int:
-    """Paint a photograph in the style of other images."""
+    """Paint a photograph in the style of other images. The recipe needs style terms, as in style and style-vgg19."""
     from raydream import api
     from raydream.core.objectives import Content, Objective
     from raydream.recipe import Recipe

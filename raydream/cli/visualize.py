@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from raydream.cli import commands, pictures
+from raydream.cli.networks import Backbone
 from raydream.cli.progress import Progress
 from raydream.errors import UsageError
 
@@ -64,12 +65,7 @@ def _width_and_height(text: str) -> list[int]:
 
 
 def visualize(
-    backbone: Annotated[
-        str,
-        typer.Argument(
-            metavar="BACKBONE", help="inception_v3, vgg16, vgg19, or the path or URL of a .keras or .npz file."
-        ),
-    ],
+    backbone: Backbone,
     layers: Annotated[
         list[str], typer.Argument(metavar="LAYER...", help="Layers; `raydream layers BACKBONE` lists them.")
     ],

@@ -84,11 +84,15 @@ def _moved(context: Context, drawn: Sequence[Sequence[float]]) -> Context:
 
 
 def _balanced(context: Context, source: Tensor, recipe: Recipe, backbone: Backbone) -> Context:
-    """The context with each weight divided by the absolute value of its term on the photographs."""
+    """The context with each weight divided by the size of its term's value on the photographs.
+
+    Terms that compare with the photograph keep their weight, since their value on it says nothing.
+    """
     import tensorflow as tf
 
     sizes = tf.abs(gradients.values_of(np.asarray(source), recipe, backbone, context))
-    return replace(context, weights=context.weights / tf.where(sizes > 0.0, sizes, tf.ones_like(sizes)))
+    known = tf.logical_and([not term.needs_source for term in recipe.objective.terms], sizes > 0.0)
+    return replace(context, weights=context.weights / tf.where(known, sizes, tf.ones_like(sizes)))
 
 
 def _protected(source: Tensor, size: Size, recipe: Recipe, pictures: Pictures) -> tuple[Tensor, Tensor]:

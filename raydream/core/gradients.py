@@ -309,10 +309,7 @@ def value_of(images: Images, recipe: Recipe, backbone: Backbone, context: Contex
 
 
 def values_of(images: Images, recipe: Recipe, backbone: Backbone, context: Context) -> Tensor:
-    """The value of each term without its weight, for each image: (batch, terms).
-
-    It is 1 for terms on pixels and for terms that compare with the photograph, whose value on it says nothing.
-    """
+    """The value of each term without its weight, for each image: (batch, terms); 1 for terms on pixels."""
     import tensorflow as tf
 
     statistics, totals = statistics_of(images, recipe.objective, recipe, backbone, context)
@@ -321,7 +318,7 @@ def values_of(images: Images, recipe: Recipe, backbone: Backbone, context: Conte
     for number, term in enumerate(recipe.objective.terms):
         only = tf.one_hot([number], count, dtype=backbone.dtype)
         one = tf.ones(len(images), backbone.dtype)
-        found.append(one if term.on_pixels or term.needs_source else value(statistics, totals, only, context.constants))
+        found.append(one if term.on_pixels else value(statistics, totals, only, context.constants))
     return tf.stack(found, axis=1)
 
 

@@ -14,6 +14,7 @@ from raydream.core import gradients, tiles
 from raydream.core.context import NO_PICTURES, Pictures
 from raydream.core.memory import tensor_of
 from raydream.core.networks.backbones import Backbone
+from raydream.core.objectives import Content
 from raydream.core.octave import context_of
 from raydream.recipe import Recipe
 from raydream.types import Image
@@ -94,9 +95,9 @@ def score(dream: Image, source: Image, own: Network, other: Network | None = Non
         raise ValueError(f"dream and source must both be (height, width, 3), not {dream.shape} and {source.shape}")
     found = gains(dream, source, own)
     return Score(
-        gain=float(np.mean(list(found.values()))),
+        gain=_mean(found),
         gains=found,
-        transfer=float(np.mean(list(gains(dream, source, other).values()))) if other else None,
+        transfer=_mean(gains(dream, source, other)) if other else None,
         ssim=ssim(dream, source),
         color_shift=color_shift(dream, source),
         seam=_seam(dream, own),
@@ -106,8 +107,15 @@ def score(dream: Image, source: Image, own: Network, other: Network | None = Non
     )
 
 
+def _mean(found: Mapping[str, float]) -> float:
+    return float(np.mean(list(found.values()))) if found else math.nan
+
+
 def gains(dream: Image, source: Image, network: Network) -> dict[str, float]:
-    """Layer -> gain, averaged over its terms; see `Score.gains`. NaN for a term that is 0 on the photograph."""
+    """Layer -> gain, averaged over its terms; see `Score.gains`. NaN for a term that is 0 on the photograph.
+
+    `Content` terms are left out: they do not gain, they only say how much of the photograph is kept.
+    """
     recipe, backbone, pictures = network
     images = [image[None].astype(backbone.dtype, copy=False) for image in (source, dream)]
     size = (source.shape[0], source.shape[1])
@@ -115,7 +123,7 @@ def gains(dream: Image, source: Image, network: Network) -> dict[str, float]:
     before, after = (np.asarray(gradients.values_of(i, recipe, backbone, context))[0].tolist() for i in images)
     found: dict[str, list[float]] = {}
     for term, old, new in zip(recipe.objective.terms, before, after, strict=True):
-        if not term.on_pixels:
+        if not (term.on_pixels or isinstance(term, Content)):
             gain = (new - old) / abs(old) if old else math.nan
             found.setdefault(term.layer, []).append(math.copysign(1.0, term.weight) * gain)
     return {layer: float(np.mean(values)) for layer, values in found.items()}

@@ -68,6 +68,17 @@ def test_a_term_that_suppresses_gains_by_falling(tiny_backbone):
     assert found[0] != 0
 
 
+def test_terms_that_compare_with_the_photograph(tiny_backbone):
+    """The difference gains if the picture changes; content, which only keeps, does not count."""
+    terms = [{"kind": "difference", "layer": "low"}, {"kind": "content", "layer": "high"}, {"layer": "mix"}]
+    network = Network(Recipe.parse({"objective": terms}), tiny_backbone)
+    found = metrics.gains(photograph(1), photograph(), network)
+    assert set(found) == {"low", "mix"}
+    assert found["low"] > 1.0
+    only = Network(Recipe.parse({"objective": terms[1]}), tiny_backbone)
+    assert np.isnan(metrics.score(photograph(1), photograph(), only).gain)
+
+
 def test_another_network_measures_the_transfer(own, tiny_backbone):
     other = Network(Recipe(backbone="tiny", objective="high"), tiny_backbone)
     found = score(photograph(1), photograph(), own, other)
