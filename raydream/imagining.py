@@ -7,7 +7,8 @@ noise again.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from raydream import api
 from raydream.api import Dream, Photograph
@@ -65,8 +66,8 @@ def dreamed(
     return api.dreamed(photograph, recipe, backbone, progress=progress)
 
 
-def kept(folder: Folder, name: str, recipe: Recipe) -> bytes | None:
-    """The file in the folder if it is a dream with this resolved recipe; else None."""
+def kept(folder: Folder, name: str, inside: Mapping[str, Any]) -> bytes | None:
+    """The file in the folder if its metadata have these values, such as the digest of its recipe; else None."""
     data = folder.read(name) if folder.exists(name) else b""
-    inside = codec.read_metadata(data) if data else None
-    return data if inside and inside.get("recipe_digest") == recipe.digest else None
+    found = (codec.read_metadata(data) if data else None) or {}
+    return data if data and all(found.get(key) == value for key, value in inside.items()) else None

@@ -71,7 +71,7 @@ def pictures(out: Folder, layer: str, channels: Sequence[int], values: Mapping[s
     for channel in channels:
         recipe, backbone = assets.load(recipe_for(layer, channel, values))
         name = f"{layer}/channel-{channel:04d}.png"
-        picture = imagining.kept(out, name, recipe)
+        picture = imagining.kept(out, name, {"recipe_digest": recipe.digest})
         if picture is None:
             picture = imagining.dreamed(recipe, backbone, channel, _CONTRASTS, progress=False).encoded()
             out.write(name, picture)

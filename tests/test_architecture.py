@@ -25,7 +25,7 @@ ORDER = (
     ("models", "training"),
     ("pages",),
     ("cli.commands", "cli.options", "cli.progress", "cli.watch"),  # what all command lines share
-    ("jobs", "api", "motion", "imagining", "visualizing"),
+    ("jobs", "api", "motion", "generators", "imagining", "visualizing"),
     ("movies",),
     ("cli",),
     ("", "__main__"),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from raydream import __version__
-from raydream.cli import commands, datasets, images, lazy, motion, networks, pictures, style, visualize
+from raydream.cli import commands, datasets, images, imagine, lazy, motion, networks, pictures, style, visualize
 
 app = typer.Typer(
     cls=lazy.Group,
@@ -25,7 +25,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
         raise typer.Exit
 
 
-for group in (pictures, style, networks, visualize, datasets):
+for group in (pictures, style, imagine, networks, visualize, datasets):
     for command, example in group.COMMANDS.items():
         app.command(epilog=f"Example: raydream {example}")(command)
 for name, (command, example) in motion.COMMANDS.items():

@@ -44,6 +44,14 @@ JOBS = {
         "photographs retrained --size 224",
         ("data", "output"),
     ),
+    "gan": Job(
+        "raydream.jobs.train_gan",
+        "GanTraining",
+        "Train a GAN on dreams: it makes images out of noise that are dreams. "
+        "The same command continues where it stopped.",
+        "dreams trained --size 64",
+        ("data", "output"),
+    ),
     "sweep": Job(
         "raydream.jobs.sweep",
         "Sweep",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from raydream.errors import UsageError
 
 if TYPE_CHECKING:
     from raydream.api import Dream
+    from raydream.generators import Picture
 
 _PAINTED = (683, 512)  # pixels; most presets use the same short side
 
@@ -153,18 +155,29 @@ def replay(
     If the dream was made with a network from a path or URL, a file with the same digest must be on this machine.
     Otherwise use --set backbone=...
     """
-    from dataclasses import replace
-
-    from raydream import api, imagining
-    from raydream.data import provenance, storage
-    from raydream.recipe import Recipe
+    from raydream import api, generators
+    from raydream.data import codec, storage
 
     if output:
         _check_output(output, {image: "dream", **({source: "photograph"} if source else {})}, force)
     data = storage.read(image, what="dream")
+    dream: Dream | Picture
+    if (inside := codec.read_metadata(data) or {}).get("gan"):
+        dream = generators.again(inside, image)
+    else:
+        dream = _dreamed_again(data, image, source, commands.changes(set or []))
+    if output:
+        dream.save(output)
+    return _compared(data, api.from_bytes(data, image).image, dream)
+
+
+def _dreamed_again(data: bytes, image: str, source: str | None, changes: dict[str, Any]) -> Dream:
+    """The dream in the bytes of a file `image`, made again from its photograph, or from noise if it began with that."""
+    from raydream import api, imagining
+    from raydream.data import provenance
+    from raydream.recipe import Recipe
+
     inside = provenance.found_inside(data, image)
-    changes = commands.changes(set or [])
-    before = api.from_bytes(data, image)
     id, of_noise = inside["id"], imagining.is_noise(inside["id"])
     photograph = None if of_noise else api.from_bytes(provenance.photograph(image, source, inside), id)
     resolved, backbone = api.loaded(provenance.checked_recipe(inside, changes, image))
@@ -172,13 +185,10 @@ def replay(
     photograph = photograph or imagining.noise(id, seed, imagining.size_of(resolved))
     photograph = replace(photograph, digest=inside["source_sha256"])
     dream = api.dreamed(photograph, resolved, backbone, seed=seed)
-    dream = replace(dream, recipe=provenance.renamed(resolved, Recipe.parse(inside["recipe"], changes)))
-    if output:
-        dream.save(output)
-    return _compared(data, before.image, dream)
+    return replace(dream, recipe=provenance.renamed(resolved, Recipe.parse(inside["recipe"], changes)))
 
 
-def _compared(data: bytes, before: Any, dream: Dream) -> int:
+def _compared(data: bytes, before: Any, dream: Dream | Picture) -> int:
     """Prints how a dream differs from the picture in `data`, whose pixels are `before`; returns the exit status."""
     import numpy as np
 

@@ -1,9 +1,8 @@
-"""Commands that dream from noise: imagine, visualize."""
+"""The command that shows what the channels of a network respond to: visualize."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import Annotated
 
 import typer
@@ -11,57 +10,6 @@ import typer
 from raydream.cli import commands, pictures
 from raydream.cli.networks import Backbone
 from raydream.cli.progress import Progress
-from raydream.errors import UsageError
-
-
-def imagine(
-    output: pictures.Output = ".",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of pictures.")] = 1,
-    size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Width and height in pixels. Default: the recipe's, or 512x512.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Another seed gives other pictures.")] = None,
-    recipe: pictures.RecipeName = "noise",
-    set: pictures.Set = None,
-    force: pictures.Force = False,
-) -> int:
-    """Dream pictures from noise, without a photograph. The same command continues where it stopped."""
-    from raydream import api, imagining
-    from raydream.data.storage import Folder
-    from raydream.recipe import Recipe
-
-    values = commands.changes(set or [])
-    if size is not None:
-        values["size"] = _width_and_height(size)
-    if seed is not None:
-        values["seed"] = seed
-    resolved, backbone = api.loaded(Recipe.load(recipe, values))
-    folder, names = _targets(output, count)
-    for number, name in enumerate(names):
-        out, place = Folder(folder or "."), pictures.place(folder, name)
-        if imagining.kept(out, name, resolved) is None:
-            if out.exists(name) and not force:
-                raise UsageError(f"{place} exists: use another name, or --force to overwrite it")
-            imagining.dreamed(resolved, backbone, number).save(place)
-        print(place)
-    return commands.OK
-
-
-def _targets(output: str, count: int) -> tuple[str, list[str]]:
-    """The folder of -o, and the names of the pictures in it."""
-    from raydream.data import storage
-
-    if pictures.is_folder(output):
-        return output, [f"imagined-{number:04d}.png" for number in range(count)]
-    pictures.check_place(output, [""] * count, force=True)
-    folder, name = storage.split(output)
-    return folder, [name]
-
-
-def _width_and_height(text: str) -> list[int]:
-    if match := re.fullmatch(r"(\d+)x(\d+)", text):
-        return [int(match[1]), int(match[2])]
-    raise UsageError(f"--size must be WIDTHxHEIGHT in pixels, such as 768x512, not {text!r}")
 
 
 def visualize(
@@ -103,7 +51,4 @@ def visualize(
     return commands.OK
 
 
-COMMANDS = {
-    imagine: "imagine -n 4 --size 768x512 -o imagined",
-    visualize: "visualize inception_v3 mixed4 --channels 0-15",
-}
+COMMANDS = {visualize: "visualize inception_v3 mixed4 --channels 0-15"}

@@ -11,7 +11,8 @@ from __future__ import annotations
 import heapq
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,10 +24,10 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from raydream import extras
-from raydream.data import storage
+from raydream.data import codec, storage
 from raydream.data.video import Sound, opened
 from raydream.errors import UsageError, WorkError
-from raydream.types import Pixels
+from raydream.types import Image, Pixels
 
 # ---- what to write
 
@@ -115,6 +116,17 @@ def write(output: Path, animation: Animation, partial: Path) -> None:
     with open(partial, "rb+") as file:
         os.fsync(file.fileno())
     partial.replace(output)
+
+
+def write_images(output: Path, images: Iterable[Image], rate: Fraction, about: Mapping[str, Any]) -> None:
+    """Writes images (height, width, 3) in [-1, 1] as a moving picture; see `write`."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".frames-") as place:
+        frames = []
+        for number, image in enumerate(images):
+            frames.append(Path(place) / f"{number:06}.png")
+            frames[-1].write_bytes(codec.encode(image))
+        write(output, Animation(frames=frames, rate=rate, about=about), Path(place) / f"partial{output.suffix}")
 
 
 # ---- Pillow

@@ -16,6 +16,7 @@ _SHARE = typer.Option(min=0.001, max=1, help="Share of the recipe's steps for ea
 _OUTPUT = "Output: .mp4, .webm, .webp, .gif, or a folder for PNG frames."
 _FPS = "Frames per second, such as 25 or 30000/1001."
 Output = Annotated[str, typer.Option("--output", "-o", help=_OUTPUT)]
+Fps = Annotated[str, typer.Option(help=_FPS)]
 Size = Annotated[int | None, typer.Option(min=1, help="Short side in pixels; short for --set size=N.")]
 
 
@@ -55,7 +56,7 @@ class Zoom:
     zoom: Annotated[float, typer.Option(min=0.5, max=2, help="Enlargement from one frame to the next.")] = 1.03
     rotate: Annotated[float, typer.Option(min=-180, max=180, help="Degrees per frame, clockwise.")] = 0.0
     share: Annotated[float, _SHARE] = 0.1
-    fps: Annotated[str, typer.Option(help=_FPS)] = "25"
+    fps: Fps = "25"
     size: Size = None
 
     @property
@@ -86,7 +87,7 @@ class Morph:
         typer.Option(min=0.04, max=3600, help="Seconds from the photograph to its dream, instead of --every."),
     ] = None
     back: Annotated[bool, typer.Option("--back", help="Return to the photograph at the end.")] = False
-    fps: Annotated[str, typer.Option(help=_FPS)] = "25"
+    fps: Fps = "25"
     size: Size = None
 
     def __post_init__(self) -> None:

@@ -122,7 +122,7 @@ def renamed(recipe: Recipe, named: Recipe) -> Recipe:
 def _known(name: str, recipe: Recipe, image: str) -> str:
     """A local copy of a guide, style or mask; a `UsageError` if there is none, since a picture starts no download."""
     wanted = recipe.pictures[name]
-    copies = map(str, assets.kept_copies(name)) if "://" in name else [] if _is_remote(name) else [name]
+    copies = map(str, assets.kept_copies(name)) if "://" in name else [] if is_remote(name) else [name]
     found = (path for path in copies if Path(path).is_file() and wanted in (None, assets.digest(path)))
     if (here := next(found, None)) is None:
         raise UsageError(f"{image} needs the picture {name!r}: no file with its digest is on this machine")
@@ -135,9 +135,9 @@ def _copies(file: str, backbone: str) -> list[str]:
         return [str(path) for path in assets.kept_copies(file)]
     given = assets.named_weights(backbone, "imagenet")
     candidates = [file, *([given] if given and given != "imagenet" else [])]
-    return [path for path in candidates if "://" not in path and not _is_remote(path) and Path(path).is_file()]
+    return [path for path in candidates if "://" not in path and not is_remote(path) and Path(path).is_file()]
 
 
-def _is_remote(path: str) -> bool:
+def is_remote(path: str) -> bool:
     """Whether the path is on another machine (a UNC path of Windows)."""
     return path.replace("\\", "/").startswith("//")

@@ -1,4 +1,4 @@
-"""Unpacks the images inside Parquet files into class folders, for training.
+"""Unpacks the images inside Parquet and tar files, for training.
 
 Data sets of raydream, and those of Hugging Face's `datasets`, hold their images as a column of bytes. Training reads
 its images in another order in each epoch, so they are first written as single files: OUT/CLASS/FILE-ROW.png.
@@ -6,7 +6,11 @@ its images in another order in each epoch, so they are first written as single f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
@@ -23,6 +27,9 @@ from raydream.errors import UsageError, nearest
 
 _THREADS = 8  # they wait for the disk or the network
 _TOGETHER = 64  # images in memory
+_CHUNK = 1 << 20  # bytes of a tar file that are read together
+
+Columns = tuple[str | None, str | None]  # of the images, and of their classes
 
 
 def packed_files(source: str) -> list[str]:
@@ -32,6 +39,11 @@ def packed_files(source: str) -> list[str]:
     names = Folder(source).files()
     found = sorted(name for name in names if name.endswith(".parquet") and name.startswith("data/"))
     return [name for name in found if any(map(_is_image, _opened(source, name).schema_arrow))]
+
+
+def image_columns(source: str, name: str) -> list[str]:
+    """The columns of a Parquet file that hold images."""
+    return [field.name for field in _opened(source, name).schema_arrow if _is_image(field)]
 
 
 def _opened(source: str, name: str) -> pq.ParquetFile:
@@ -52,7 +64,8 @@ def check_packed(source: str, columns: tuple[str | None, str]) -> None:
     labels = []
     for name in packed_files(source):
         file = _opened(source, name)
-        _, column = _columns(source, name, file, columns)
+        _columns(source, name, file, columns)
+        column = columns[1]
         rows = chain.from_iterable(batch.column(0).to_pylist() for batch in file.iter_batches(columns=[column]))
         labels += [_class(label, f"{column} of row {n} of {source.rstrip('/')}/{name}") for n, label in enumerate(rows)]
     classes = tuple(sorted({*labels}))
@@ -60,25 +73,63 @@ def check_packed(source: str, columns: tuple[str | None, str]) -> None:
     check(source, Labelled(folder=source, names=(), labels=tuple(numbers[c] for c in labels), classes=classes))
 
 
-def unpack(source: str, output: str, columns: tuple[str | None, str]) -> None:
-    """Writes the images of a data set into class folders; those that are already there are left alone.
+def unpacked(source: str, out: Folder, columns: Columns, say: Callable[[str], None]) -> str:
+    """The folder with the unpacked images of a data set, inside the output of a job; the first time, they are unpacked.
+
+    Args and errors are those of `unpack`; `say` shows a line.
+    """
+    digest = hashlib.sha256(json.dumps([source, *columns]).encode()).hexdigest()[:12]
+    name = f"_raydream/images-{digest}"
+    if not out.exists(f"{name}.done"):
+        say(f"unpacking the images of {source}")
+        unpack(source, out.place(name), columns)
+        out.write(f"{name}.done", b"")
+    return out.place(name)
+
+
+def unpack(source: str, output: str, columns: Columns) -> None:
+    """Writes the images of a data set as single files; those that are already there are left alone.
 
     Args:
         source: folder of the data set.
-        output: folder for the class folders.
-        columns: columns of the images (None for the first one) and of the classes.
+        output: folder for the images, or for their class folders.
+        columns: columns of the images (None for the first one) and of the classes (None for no class folders).
 
     Raises:
-        UsageError: a column is missing, or a label is no class.
+        UsageError: a file is damaged, a column is missing, or a label is no class.
     """
     out, done = Folder(output), {*Folder(output).files()}
     with ThreadPoolExecutor(_THREADS) as pool:
         for name in packed_files(source):
             file = _opened(source, name)
             column, label = _columns(source, name, file, columns)
-            for rows in _groups(file, [column, label]):
+            for rows in _groups(file, [column, label] if label else [column]):
                 images = list(_images(name, rows, column, label))
                 list(pool.map(lambda image: out.write(*image), [i for i in images if i[0] not in done]))
+        for name in tar_files(source):
+            for image in _in_tar(source, name, columns[0]):
+                if image[0] not in done:
+                    out.write(*image)
+
+
+def tar_files(source: str) -> list[str]:
+    """The tar files of a data set in the format `webdataset`: below its folder, sorted; else none."""
+    names = [] if is_table(source) else Folder(source).files()
+    return sorted(name for name in names if name.startswith("data/") and name.endswith(".tar"))
+
+
+def _in_tar(source: str, name: str, column: str | None) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of each image of a column (None for `dream`): its name in the tar file is KEY.COLUMN.ENDING."""
+    reader = io.BufferedReader(RangedFile(Folder(source), name), _CHUNK)
+    try:
+        with tarfile.open(fileobj=reader) as tar:
+            for info in tar:
+                key, _, rest = info.name.partition(".")
+                member = tar.extractfile(info) if rest.startswith(f"{column or 'dream'}.") else None
+                if member:
+                    yield f"{key.replace('/', '-')}.{rest.rpartition('.')[2]}", member.read()
+    except tarfile.TarError as error:
+        raise UsageError(f"{source.rstrip('/')}/{name} is not a tar file, or is incomplete") from error
 
 
 def _class(label: Any, where: str) -> str:
@@ -88,11 +139,11 @@ def _class(label: Any, where: str) -> str:
     return str(label)
 
 
-def _columns(source: str, name: str, file: pq.ParquetFile, columns: tuple[str | None, str]) -> tuple[str, str]:
+def _columns(source: str, name: str, file: pq.ParquetFile, columns: Columns) -> tuple[str, str | None]:
     """The columns of the images and of the classes; raises a `UsageError` if one is missing."""
     (image_column, label_column), schema = columns, file.schema_arrow
     place, images = f"{source.rstrip('/')}/{name}", [field.name for field in schema if _is_image(field)]
-    if label_column not in schema.names:
+    if label_column is not None and label_column not in schema.names:
         raise UsageError(f"{place} has no column {label_column!r}: {nearest(label_column, schema.names)}")
     if image_column is not None and image_column not in images:
         raise UsageError(f"{place} has no images in a column {image_column!r}: {nearest(image_column, images)}")
@@ -107,7 +158,9 @@ def _groups(file: pq.ParquetFile, columns: list[str]) -> Iterator[list[tuple[int
         first += len(batch)
 
 
-def _images(file: str, rows: list[tuple[int, dict[str, Any]]], column: str, label: str) -> Iterator[tuple[str, bytes]]:
+def _images(
+    file: str, rows: list[tuple[int, dict[str, Any]]], column: str, label: str | None
+) -> Iterator[tuple[str, bytes]]:
     """(name, bytes) of each image; one that is no image keeps the ending `.png`, and the training lists it."""
     stem = file.removeprefix("data/").removesuffix(".parquet").replace("/", "-")
     for number, row in rows:
@@ -116,4 +169,5 @@ def _images(file: str, rows: list[tuple[int, dict[str, Any]]], column: str, labe
             ending = codec.ending(data or b"")
         except ValueError:
             ending = ".png"
-        yield f"{_class(row[label], f'{label} of row {number} of {file}')}/{stem}-{number:06d}{ending}", data or b""
+        folder = f"{_class(row[label], f'{label} of row {number} of {file}')}/" if label else ""
+        yield f"{folder}{stem}-{number:06d}{ending}", data or b""

@@ -60,7 +60,8 @@ def run(job: Retraining) -> dict[str, Any]:
         KeyboardInterrupt: on SIGINT or SIGTERM; finished epochs are kept.
     """
     from raydream.data.labelled import list_labelled
-    from raydream.data.unpacking import check_packed, packed_files
+    from raydream.data.storage import Folder
+    from raydream.data.unpacking import check_packed, packed_files, unpacked
     from raydream.jobs.dreaming.lease import Lease
     from raydream.jobs.retraining.base import prepare
 
@@ -71,22 +72,10 @@ def run(job: Retraining) -> dict[str, Any]:
     else:
         found = list_labelled(job.data, job.label_column)
     with Lease(job.output) as lease:
-        return _make(job, found or _unpacked(job), lease)
-
-
-def _unpacked(job: Retraining) -> Labelled:
-    """The images of a data set, which are first written into the output as single files."""
-    from raydream.data.labelled import list_labelled
-    from raydream.data.storage import Folder
-    from raydream.data.unpacking import unpack
-
-    out = Folder(job.output)
-    name = f"_raydream/images-{_digest([job.data, job.image_column, job.label_column])}"
-    if not out.exists(f"{name}.done"):
-        _say(f"unpacking the images of {job.data}")
-        unpack(job.data, out.place(name), (job.image_column, job.label_column))
-        out.write(f"{name}.done", b"")
-    return list_labelled(out.place(name))
+        if found is None:  # the images of a data set are first written into the output as single files
+            columns = job.image_column, job.label_column
+            found = list_labelled(unpacked(job.data, Folder(job.output), columns, _say))
+        return _make(job, found, lease)
 
 
 def _digest(values: Any) -> str:

@@ -26,8 +26,8 @@ def test_help_names_every_command_and_each_ends_with_an_example_that_parses(cli:
     _, out, _ = cli("--help")
     names = [str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback]
     made = {"dream", "layers", "recipes", "inspect", "gallery", "replay", "scenery", "style", "imagine", "visualize"}
-    assert set(names) == made | {"zoom", "morph", "video"}
-    names += ["dataset", "compress"]
+    assert set(names) == made | {"walk", "zoom", "morph", "video"}
+    names += ["dataset", "compress", "gan"]
     for name in names:
         assert name in out
         code, text, err = cli(name, "--help")

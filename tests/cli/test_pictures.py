@@ -425,7 +425,7 @@ def test_on_windows_backslashes_and_drives_lead_out_too(monkeypatch: pytest.Monk
     assert provenance._is_below("a\\b.jpg", ".")
     for id in ("..\\b.jpg", "a\\..\\..\\b.jpg", "C:\\b.jpg", "C:b.jpg", "\\\\nas\\b.jpg", "\\b.jpg"):
         assert not provenance._is_below(id, ".")
-    assert provenance._is_remote("\\\\nas\\net.keras")
+    assert provenance.is_remote("\\\\nas\\net.keras")
 
 
 @pytest.mark.parametrize(

@@ -83,29 +83,3 @@ def test_a_dead_channel_gets_stronger_noise(tiny_path: str, monkeypatch: pytest.
     assert used[-1] > 0.05
     assert used == sorted(used)
     assert used[0] == pytest.approx(canvas.noise((48, 48), 1, 1).std(), rel=0.5)
-
-
-def test_imagine_makes_pictures_that_are_kept_and_made_again(cli: Cli, tiny_path: str, tmp_path: Path) -> None:
-    tiny = [f"--set={change}" for change in (f"backbone={tiny_path}", "objective=high", "steps=2", "octaves=1")]
-    command = ("imagine", "-n", "2", "--size", "60x40", "--seed", "3", "-o", str(tmp_path), *tiny)
-    pictures = [tmp_path / f"imagined-{n:04d}.png" for n in range(2)]
-    code, said, err = cli(*command)
-    assert (code, said) == (0, "".join(f"{path}\n" for path in pictures)), err
-    first, second = (codec.decode(path.read_bytes()) for path in pictures)
-    assert first.shape == (40, 60, 3)
-    assert np.abs(first - second).mean() > 0.02
-    assert cli("replay", str(pictures[1]))[:2] == (0, "identical\n")
-    times = [path.stat().st_mtime_ns for path in pictures]
-    assert cli(*command)[0] == 0
-    assert [path.stat().st_mtime_ns for path in pictures] == times
-    code, _, err = cli(*command, "--set", "steps=1")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "imagined-0000.png exists: use another name, or --force to overwrite it" in err
-    for words, said in (
-        (("--size", "60"), "--size must be WIDTHxHEIGHT in pixels, such as 768x512, not '60'"),
-        (("--size", "99999x99999", "-o", str(tmp_path / "new")), "not enough memory: choose a smaller size"),
-        (("-n", "2", "-o", "x.png"), "-o x.png is one picture, but there are 2"),
-    ):
-        code, out, err = cli("imagine", *words, *tiny)
-        assert (code, out, err.count("\n")) == (1 if "memory" in said else 2, "", 1), err
-        assert said in err

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from raydream.data import codec
-from raydream.jobs.train.streams import Arrays, Pictures
+from raydream.jobs.train.streams import Arrays, Crops, Pictures, square
 from raydream.training.augmentation import Augmentation
 from tests.common import RAY
 
@@ -84,3 +84,29 @@ def test_fewer_examples_than_a_batch_come_more_than_once() -> None:
     (batch,) = few.epoch(0)
     assert sorted(batch["x"].tolist())[:3] in ([0, 0, 0], [0, 0, 1])
     assert len(batch["x"]) == 8
+
+
+def crops(folder: Path, rank: int = 0, workers: int = 1) -> Crops:
+    names = [f"{n:02}.png" for n in range(21)]
+    return Crops(folder=str(folder), names=names, side=8, steps=8, batch_size=4, rank=rank, workers=workers, seed=3)
+
+
+def test_crops_are_those_of_one_worker_and_others_in_each_epoch(cluster: None, folder: Path) -> None:
+    one = list(crops(folder).epoch(0))
+    assert [batch["image"].shape for batch in one] == [(4, 8, 8, 3)] * 8, "more crops than pictures"
+    two = [list(crops(folder, rank, 2).epoch(0)) for rank in (0, 1)]
+    for batch, dealt in zip(one, joined(two, "image"), strict=True):
+        np.testing.assert_array_equal(dealt, batch["image"])
+    again = list(crops(folder).epoch(1))
+    assert any((a["image"] != b["image"]).any() for a, b in zip(one, again, strict=True))
+
+
+def test_a_crop_is_at_the_pictures_own_scale_at_any_place_and_mirrored_half_of_the_time(folder: Path) -> None:
+    pixels = codec.to_uint8(codec.decode((folder / "20.png").read_bytes()))
+    parts = {pixels[0, left : left + 8].tobytes(): (left, 1) for left in range(23)}
+    parts |= {pixels[0, left : left + 8][::-1].tobytes(): (left, -1) for left in range(23) if 8 <= left < 15}
+    found = [parts[square(str(folder), "20.png", 8, np.random.default_rng(n))[0].tobytes()] for n in range(200)]
+    assert len({left for left, _ in found}) >= 8
+    assert {way for _, way in found} == {1, -1}
+    with pytest.raises(ValueError, match=r"low >= high|high <= 0"):
+        square(str(folder), "20.png", 21, np.random.default_rng(0))

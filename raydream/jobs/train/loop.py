@@ -56,8 +56,9 @@ class Schedule:
         name: name of the phase.
         epochs: maximum number of epochs.
         patience: stop after this number of epochs without an improvement; 0 for never.
-        measure: the validation metric that chooses the best epoch; higher is better. Of equal epochs, the one with the
-            lower validation loss is better, if there is a loss.
+        measure: the validation metric that chooses the best epoch. Of equal epochs, the one with the lower validation
+            loss is better, if there is a loss.
+        lower: whether a lower value of the measure is better.
         export: folder in the output for the results of the best epoch.
         from_start: whether the state before the first epoch counts as an epoch: for learners that are already good.
     """
@@ -66,6 +67,7 @@ class Schedule:
     epochs: int
     patience: int = 0
     measure: str = "accuracy"
+    lower: bool = False
     export: str = ""
     from_start: bool = False
 
@@ -169,7 +171,8 @@ def _validated(learner: Learner, schedule: Schedule, worker: Worker, when: str) 
 
 
 def _quality(validated: Mapping[str, float], schedule: Schedule) -> checkpoints.Quality:
-    return validated[schedule.measure], -validated.get("loss", 0.0)
+    value = validated[schedule.measure]
+    return -value if schedule.lower else value, -validated.get("loss", 0.0)
 
 
 def _stale(state: checkpoints.State, schedule: Schedule) -> bool:

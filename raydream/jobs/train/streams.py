@@ -6,7 +6,7 @@ worker gets every n-th example of each batch. Only a few batches are in memory a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -129,19 +129,74 @@ class Pictures:
         return row
 
     def _batches(self, rows: list[dict[str, Any]], size: int) -> Iterator[Batch]:
-        if not rows:
-            return
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.execution_options = ExecutionOptions(
-            preserve_order=True, resource_limits=ExecutionResources(object_store_memory=_MEMORY)
-        )
-        per_task = size * max(1, _BLOCK // size)
         read = partial(_read, folder=self.folder, side=self.side, augmentation=self.augmentation, mixup=self.mixup)
-        images = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // per_task)).map_batches(
-            read, batch_size=per_task, num_cpus=0.1
-        )
-        yield from images.iter_batches(batch_size=size, prefetch_batches=2)
+        yield from _loaded(rows, read, size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crops:
+    """Batches of random squares of images at their own scale, for one worker: `image` uint8 (n, side, side, 3).
+
+    Attributes:
+        folder: path or URL of the images' folder.
+        names: the images below it, each at least as large as a square.
+        side: side of the squares in pixels.
+        steps: number of batches of an epoch.
+        batch_size: squares in a batch, over all workers.
+        rank, workers: this worker.
+        seed: seed of the order, the places, and of which squares are mirrored.
+    """
+
+    folder: str
+    names: Sequence[str]
+    side: int
+    steps: int
+    batch_size: int
+    rank: int
+    workers: int
+    seed: int
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """This worker's parts of the batches of an epoch, counted from 0."""
+        order = _order(len(self.names), self.steps * self.batch_size, self.seed, epoch)
+        places = np.arange(len(order)).reshape(self.steps, self.batch_size)[:, self.rank :: self.workers].ravel()
+        rows = [{"name": self.names[order[n]], "key": [self.seed, epoch, int(n)]} for n in places]
+        yield from _loaded(rows, partial(_cropped, folder=self.folder, side=self.side), self.batch_size // self.workers)
+
+
+def _loaded(rows: list[dict[str, Any]], read: Callable[[dict[str, Any]], dict[str, Any]], size: int) -> Iterator[Batch]:
+    """Batches of `size` rows, in order, that Ray Data's tasks read; the last one may be smaller."""
+    if not rows:
+        return
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options = ExecutionOptions(
+        preserve_order=True, resource_limits=ExecutionResources(object_store_memory=_MEMORY)
+    )
+    per_task = size * max(1, _BLOCK // size)
+    images = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // per_task)).map_batches(
+        read, batch_size=per_task, num_cpus=0.1
+    )
+    yield from images.iter_batches(batch_size=size, prefetch_batches=2)
+
+
+def _cropped(rows: dict[str, Any], folder: str, side: int) -> dict[str, Any]:
+    """Decodes the images of some rows, and takes a random square of each."""
+    pairs = zip(rows["name"], rows["key"], strict=True)
+    return {"image": np.stack([square(folder, str(name), side, np.random.default_rng(key)) for name, key in pairs])}
+
+
+def square(folder: str, name: str, side: int, random: np.random.Generator) -> Pixels:
+    """A random square (side, side, 3) of an image at its own scale, mirrored half of the time.
+
+    Raises:
+        OSError, UnreadableImage: the image cannot be read.
+        ValueError: it is smaller than the square.
+    """
+    image = codec.to_uint8(codec.decode(Folder(folder).read(name)))
+    top, left = (int(random.integers(0, length - side + 1)) for length in image.shape[:2])
+    part = image[top : top + side, left : left + side]
+    return part[:, ::-1] if random.random() < 0.5 else part
 
 
 def _read(

@@ -1,0 +1,180 @@
+"""Commands that make pictures out of nothing but noise: imagine, walk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
+
+from raydream.cli import commands, pictures
+from raydream.data.motion_options import Fps
+from raydream.errors import UsageError
+
+if TYPE_CHECKING:
+    from raydream.types import Size
+
+    pass
+
+_WALK_RATE = "25"
+
+
+class _Picture(Protocol):
+    def save(self, path: str) -> None:
+        """Writes the picture with its metadata."""
+
+
+def complete_gan(start: str) -> list[str]:
+    """The GANs of the package whose names begin with `start`, for the shell's completion."""
+    from raydream import generators
+
+    return [name for name in generators.shipped() if name.startswith(start)]
+
+
+def imagine(
+    output: pictures.Output = ".",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of pictures.")] = 1,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Width and height in pixels. Default: the recipe's, or 512x512.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed gives other pictures.")] = None,
+    gan: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GAN",
+            help="Make the pictures with a GAN: a name, or the path or URL of a generator.keras.",
+            autocompletion=complete_gan,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            "-r",
+            help="A preset or a .yaml file. Default: noise.",
+            autocompletion=pictures.complete_recipe,
+        ),
+    ] = None,
+    set: pictures.Set = None,
+    force: pictures.Force = False,
+) -> int:
+    """Dream pictures from noise, without a photograph. The same command continues where it stopped.
+
+    A recipe dreams pictures of any size, in some seconds each. A GAN, which has learnt from dreams, makes many in a
+    second, but only of its own size.
+    """
+    wanted = None if size is None else _height_and_width(size)
+    if gan is None:
+        return _dreamed(recipe or "noise", commands.changes(set or []), (output, count, force), wanted, seed)
+    if recipe or set:
+        raise UsageError("--gan: a GAN has no recipe: leave out --recipe and --set")
+    return _generated(gan, (output, count, force), wanted, seed or 0)
+
+
+def _dreamed(
+    recipe: str, values: dict[str, Any], where: tuple[str, int, bool], size: Size | None, seed: int | None
+) -> int:
+    from raydream import api, imagining
+    from raydream.recipe import Recipe
+
+    if size is not None:
+        values["size"] = [size[1], size[0]]
+    if seed is not None:
+        values["seed"] = seed
+    resolved, backbone = api.loaded(Recipe.load(recipe, values))
+    inside = {"recipe_digest": resolved.digest}
+    return _made(where, lambda number: inside, lambda number: imagining.dreamed(resolved, backbone, number))
+
+
+def _generated(gan: str, where: tuple[str, int, bool], size: Size | None, seed: int) -> int:
+    from raydream import generators
+
+    generator = generators.load(gan)
+    if size not in (None, (generator.side, generator.side)):
+        raise UsageError(f"--size: GAN {gan} makes pictures of {generator.side}x{generator.side} pixels only")
+    inside = {"gan_sha256": generator.digest, "seed": seed}
+    return _made(where, lambda number: inside | {"number": number}, lambda number: generator.picture(number, seed))
+
+
+def _made(
+    where: tuple[str, int, bool], inside: Callable[[int], dict[str, Any]], make: Callable[[int], _Picture]
+) -> int:
+    """Makes the pictures that are not there yet, and prints all names.
+
+    Args:
+        where: -o, the number of pictures, and --force.
+        inside: the metadata in the file of a picture that is there already.
+        make: makes the picture with a number.
+    """
+    from raydream import imagining
+    from raydream.data.storage import Folder
+
+    output, count, force = where
+    folder, names = _targets(output, count)
+    for number, name in enumerate(names):
+        out, place = Folder(folder or "."), pictures.place(folder, name)
+        if imagining.kept(out, name, inside(number)) is None:
+            if out.exists(name) and not force:
+                raise UsageError(f"{place} exists: use another name, or --force to overwrite it")
+            make(number).save(place)
+        print(place)
+    return commands.OK
+
+
+def _targets(output: str, count: int) -> tuple[str, list[str]]:
+    """The folder of -o, and the names of the pictures in it."""
+    from raydream.data import storage
+
+    if pictures.is_folder(output):
+        return output, [f"imagined-{number:04d}.png" for number in range(count)]
+    pictures.check_place(output, [""] * count, force=True)
+    folder, name = storage.split(output)
+    return folder, [name]
+
+
+def _height_and_width(text: str) -> Size:
+    if match := re.fullmatch(r"(\d+)x(\d+)", text):
+        return int(match[2]), int(match[1])
+    raise UsageError(f"--size must be WIDTHxHEIGHT in pixels, such as 768x512, not {text!r}")
+
+
+def walk(
+    gan: Annotated[
+        str,
+        typer.Argument(
+            metavar="GAN", help="A name, or the path or URL of a generator.keras.", autocompletion=complete_gan
+        ),
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", help="Output: .mp4, .webm, .webp or .gif.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=2, help="Pictures on the way.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0.04, max=3600, help="Seconds from each picture to the next.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other pictures.")] = 0,
+    fps: Fps = _WALK_RATE,
+    force: pictures.Force = False,
+) -> int:
+    """Walk through the pictures of a GAN: an endless animation from each picture to the next.
+
+    The pictures are those of `raydream imagine` with the same seed.
+    """
+    from raydream import generators
+    from raydream.data import animation
+    from raydream.data.motion_options import rate_of
+
+    rate = rate_of(fps)
+    if animation.is_folder(output):
+        raise UsageError(f"output {output} must end in {', '.join(animation.ENDINGS)}")
+    animation.check_output(output, rate, force)
+    generator = generators.load(gan)
+    frames = max(1, round(seconds * rate))
+    about = generators.metadata(generator, seed, walk={"pictures": count, "frames": frames})
+    animation.write_images(Path(output), generator.walk(count, seed, frames), rate, about)
+    print(output)
+    return commands.OK
+
+
+COMMANDS = {
+    imagine: "imagine -n 4 --size 768x512 -o imagined",
+    walk: "walk trained/generator.keras -n 8 -o walk.webp",
+}

@@ -1,0 +1,199 @@
+"""Pictures out of noise by a GAN that `raydream gan` has trained.
+
+    generator = generators.load("natural-dreams")        # or the path or URL of a generator.keras
+    generator.picture(3, seed=0).save("three.png")
+
+A picture depends on the generator, the seed and its number alone, and its file says which they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raydream import __version__, assets, runtime
+from raydream.data import codec, provenance, storage
+from raydream.errors import UsageError, nearest
+from raydream.types import Image, Images, KerasModel
+
+_ENDING = ".gan.keras"  # of the generators in the package
+
+
+def shipped() -> list[str]:
+    """Names of the generators that come with raydream."""
+    folder = resources.files("raydream") / "weights"
+    return sorted(path.name.removesuffix(_ENDING) for path in folder.iterdir() if path.name.endswith(_ENDING))
+
+
+@dataclass(frozen=True, eq=False)
+class Generator:
+    """A generator ready to make pictures.
+
+    Attributes:
+        name: its name, path or URL.
+        digest: SHA-256 of its file, in hexadecimal.
+        model: the network; see `models.gan`.
+    """
+
+    name: str
+    digest: str
+    model: KerasModel
+
+    @property
+    def side(self) -> int:
+        """The side of its pictures in pixels."""
+        return int(self.model.outputs[0].shape[1])
+
+    def images(self, numbers: Sequence[int], seed: int) -> Images:
+        """The pictures with some numbers: (n, side, side, 3) in [-1, 1]."""
+        from raydream.training.gan import images_of, noise_of
+
+        return images_of(self.model, noise_of(self.model, numbers, seed))
+
+    def picture(self, number: int, seed: int) -> Picture:
+        """The picture with a number."""
+        return Picture(self.images([number], seed)[0], self, number, seed)
+
+    def walk(self, count: int, seed: int, frames: int) -> Iterator[Image]:
+        """The way through `count` pictures and back to the first one: `frames` images from each to the next.
+
+        The latents move on the great circle between two pictures (White, "Sampling Generative Networks", 2016), since
+        those on the straight line between them are too short. The noise map stays that of the first picture, so that
+        fine details do not flicker.
+        """
+        from raydream.training.gan import images_of, noise_of
+
+        latents, *rest = noise_of(self.model, range(count), seed)
+        for start in range(count):
+            way = [_between(latents[start], latents[(start + 1) % count], n / frames) for n in range(frames)]
+            still = [np.repeat(part[:1], frames, axis=0) for part in rest]
+            yield from images_of(self.model, [np.stack(way), *still])
+
+
+def _between(one: NDArray[np.float32], other: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """The point after a share of the way from one latent to another; its length changes evenly, too."""
+    ends = [each.astype(np.float64) for each in (one, other)]
+    lengths = [np.linalg.norm(end) for end in ends]
+    angle = np.arccos(np.clip(ends[0] @ ends[1] / (lengths[0] * lengths[1]), -1.0, 1.0))
+    if angle < 1e-6:
+        return one
+    sides = np.sin((1.0 - share) * angle) / lengths[0], np.sin(share * angle) / lengths[1]
+    length = (1.0 - share) * lengths[0] + share * lengths[1]
+    return np.asarray(length * (sides[0] * ends[0] + sides[1] * ends[1]) / np.sin(angle), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture by a generator.
+
+    Attributes:
+        array: float32 (side, side, 3) in [-1, 1].
+        generator, number, seed: what made it.
+    """
+
+    array: Image
+    generator: Generator
+    number: int
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """What stands for the photograph that it does not have."""
+        return f"noise {self.number}"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata in its file, from which `raydream replay` can make it again."""
+        return metadata(self.generator, self.seed, number=self.number)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the picture with its metadata to a path or URL that ends in .png, .jpg, .jpeg or .webp.
+
+        Raises:
+            UsageError: the path has another ending, or cannot be written.
+        """
+        from raydream.api import picture_format
+
+        target = os.fsdecode(path)
+        storage.write(target, codec.encode(self.array, picture_format(target), self.metadata))
+
+
+def metadata(generator: Generator, seed: int, **what: Any) -> dict[str, Any]:
+    """The metadata in a file that a generator has made; `what` says what the file shows."""
+    made_by = {"gan": generator.name, "gan_sha256": generator.digest, "seed": seed}
+    return {"raydream": __version__, **made_by, **what}
+
+
+def again(inside: Mapping[str, Any], image: str) -> Picture:
+    """Makes a picture again from the metadata in its file `image`. Nothing is downloaded because of a picture.
+
+    Raises:
+        UsageError: the metadata are incomplete, or its generator is not on this machine.
+    """
+    kinds = {"gan": str, "gan_sha256": str, "seed": int, "number": int}
+    complete = all(isinstance(inside.get(key), kind) for key, kind in kinds.items())
+    if not complete or min(inside["seed"], inside["number"]) < 0:
+        raise UsageError(f"{image} was made by a GAN, but its metadata do not say which picture it is")
+    name, digest = inside["gan"], inside["gan_sha256"]
+    if "://" in name:
+        places = list(map(str, assets.kept_copies(name)))
+    else:
+        places = [] if provenance.is_remote(name) else [_path(name)]
+    here = next((place for place in places if Path(place).is_file() and assets.digest(place) == digest), None)
+    if here is None:
+        raise UsageError(f"{image} was made by the GAN {name!r}: no file with its digest is on this machine")
+    return Generator(name, digest, _loaded(here, digest)).picture(inside["number"], inside["seed"])
+
+
+def load(name: str) -> Generator:
+    """Loads a generator; the last ones stay in memory.
+
+    Args:
+        name: a name in `shipped()`, or the path or URL of a `.keras` file.
+
+    Raises:
+        UsageError: there is no such file, or it is no generator.
+    """
+    path = _path(name)
+    found = assets.digest(path, "GAN")
+    return Generator(name, found, _loaded(path, found))
+
+
+def _path(name: str) -> str:
+    if name in shipped():
+        return str(resources.files("raydream") / "weights" / f"{name}{_ENDING}")
+    if not name.endswith(".keras"):
+        known = f"{nearest(name, shipped())}, or " if shipped() else ""
+        raise UsageError(f"unknown GAN {name!r}: {known}the generator.keras of `raydream gan`")
+    return assets.fetch(name, "GAN")
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: str, digest: str) -> KerasModel:
+    """`digest` is part of the key, so that a changed file is loaded again."""
+    import sys
+
+    if "tensorflow" not in sys.modules:
+        runtime.worker()
+    from raydream.core.networks import loading
+
+    model = loading.load_keras(path, what="GAN")
+    inputs, outputs = [part.shape for part in model.inputs], [part.shape for part in model.outputs]
+    if not (
+        len(inputs[0]) == 2
+        and [len(shape) for shape in inputs[1:]] in ([], [4])
+        and len(outputs) == 1
+        and len(outputs[0]) == 4
+        and outputs[0][3] == 3
+        and None not in (*inputs[0][1:], *outputs[0][1:])
+    ):
+        raise UsageError(f"GAN file {Path(path).name} is no generator: use the generator.keras of raydream gan")
+    return model

@@ -1,0 +1,1 @@
+"""Stages of the job that trains a GAN on dreams."""

@@ -1,0 +1,167 @@
+"""What the driver of the job finds out for the workers: the dreams, and the network that judges them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from raydream import assets, runtime
+from raydream.data import storage
+from raydream.data.dreams import Dreams, dreams_in, recipe_in
+from raydream.data.examining import examine
+from raydream.data.storage import Folder
+from raydream.errors import UsageError, nearest
+from raydream.jobs.generating.job import GanTraining
+from raydream.jobs.train.photographs import HELD_OUT
+from raydream.jobs.trained_network import TrainedNetwork, absolute
+from raydream.recipe import DEFAULT_WEIGHTS, Recipe
+from raydream.types import Tensor
+
+if TYPE_CHECKING:
+    from raydream.core.networks.backbones import Backbone
+
+LEAST = 64  # pixels: smaller pictures are enlarged for a network, whose layers would have no position
+_DEPTHS = (0.0, 1 / 3, 2 / 3)  # of the default layers, among those that have positions enough
+_POSITIONS = 2  # per side, of the default layers
+UNREADABLE = "unreadable.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The dreams of a run.
+
+    Attributes:
+        job: the settings.
+        folder: path or URL of the dreams' folder.
+        learnt, held_out: names of the dreams to learn from, and of those for the figures.
+        recipe: the recipe that the dreams were made with, resolved: its objective measures them.
+    """
+
+    job: GanTraining
+    folder: str
+    learnt: list[str]
+    held_out: list[str]
+    recipe: Recipe
+
+
+def prepare(job: GanTraining) -> GanTraining:
+    """The job with absolute paths, and with the weights and layers filled in; configures TensorFlow for the driver.
+
+    Raises:
+        UsageError: the network cannot be used, or has no such layer.
+    """
+    runtime.driver()
+    network: dict[str, Any] = absolute(job, DEFAULT_WEIGHTS.get(job.backbone))
+    job = replace(job, data=storage.absolute(job.data), output=storage.absolute(job.output), **network)
+    storage.check_writable(job.output)
+    storage.check_apart(job.data, job.output, "the next run would read its own output")
+    return replace(job, layers=Judge(job).layers)
+
+
+def planned(job: GanTraining, say: Callable[[str], None]) -> Plan:
+    """Finds the dreams, and examines each of them; says which cannot be used.
+
+    Raises:
+        UsageError: too few dreams can be used.
+    """
+    out = Folder(job.output)
+    found = dreams_in(job.data, out, say)
+    recipe = recipe_in(job.data, found) or Recipe.load("natural-dreams")
+    good = _usable(job, found, say)
+    if len(good) < HELD_OUT:
+        raise UsageError(f"data {job.data} has {len(good)} dreams that can be used: at least {HELD_OUT} are needed")
+    learnt = [name for number, name in enumerate(good) if number % HELD_OUT]
+    return Plan(job=job, folder=found.folder, learnt=learnt, held_out=good[::HELD_OUT], recipe=assets.resolve(recipe))
+
+
+def _usable(job: GanTraining, found: Dreams, say: Callable[[str], None]) -> list[str]:
+    """The dreams that can be read and are as large as a crop; the others are listed in a file."""
+    seen = dict(zip(found.names, examine(Folder(found.folder), found.names), strict=True))
+    broken = [(name, each.error) for name, each in seen.items() if each.error]
+    small = [
+        (name, f"{each.width}x{each.height} pixels")
+        for name, each in seen.items()
+        if not each.error and min(each.width, each.height) < job.size
+    ]
+    for rows, why in ((broken, "cannot be read"), (small, f"are smaller than {job.size} pixels (--size)")):
+        if rows:
+            some = f"such as {rows[0][0]} ({rows[0][1]}): see {UNREADABLE}"
+            say(f"{len(rows):,} of {len(seen):,} dreams {why} and are left out, {some}")
+    if broken or small:
+        Folder(job.output).write(UNREADABLE, _table([*broken, *small]))
+    left_out = {name for name, _ in (*broken, *small)}
+    return [name for name in found.names if name not in left_out]
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> bytes:
+    sink = io.StringIO()
+    csv.writer(sink).writerows([("image", "error"), *rows])
+    return sink.getvalue().encode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True)
+class Judge(TrainedNetwork):
+    """The trained network whose features the critic sees, and which measures the pictures."""
+
+    job: GanTraining
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that the critic sees; by default three, at growing depth.
+
+        Raises:
+            UsageError: there is no such layer, or it has no position for pictures of the job's size.
+        """
+        known = self.layers_with_names
+        for layer in self.job.layers:
+            if layer not in known:
+                raise UsageError(f"--layers: there is no layer {layer!r}: {nearest(layer, known)}")
+        positions = self._positions(known)
+        for layer in self.job.layers:
+            if not positions[layer]:
+                raise UsageError(f"--layers: {layer} has no position for pictures of {self.job.size} pixels")
+        usable = [name for name in known if positions[name] >= _POSITIONS]
+        if not (self.job.layers or usable):
+            raise UsageError(f"backbone {self.job.backbone} has no layer for pictures of {self.job.size} pixels")
+        chosen = [usable[round(depth * (len(usable) - 1))] for depth in _DEPTHS] if usable else []
+        return self.job.layers or tuple(dict.fromkeys(chosen))
+
+    def _positions(self, layers: Sequence[str]) -> dict[str, int]:
+        """Layer -> positions per side, for a picture of the job's size."""
+        backbone = self._cut_at(layers)
+        counts = [axis.positions(max(LEAST, self.job.size)) for axis in backbone.axes]
+        return {layer: min(pair) for layer, *pair in zip(layers, *counts, strict=True)}
+
+    def _cut_at(self, layers: Sequence[str]) -> Backbone:
+        from raydream.core.networks.backbones import load_backbone
+
+        return load_backbone(self.files.backbone, layers, weights=self.files.weights)
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The network, cut at the layers that the critic sees."""
+        return self._cut_at(self.job.layers)
+
+    @cached_property
+    def last(self) -> Backbone:
+        """The network, cut at its last layer with a name, whose features the figures compare."""
+        return self._cut_at(self.layers_with_names[-1:])
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What the critic sees of images (n, size, size, 3) in [-1, 1]."""
+        import tensorflow as tf
+
+        if images.shape[1] < LEAST:
+            images = tf.image.resize(images, (LEAST, LEAST))
+        return self.backbone.activations(images)
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """(rows, columns, channels) of each layer that the critic sees."""
+        import tensorflow as tf
+
+        maps = self.features(tf.zeros((1, self.job.size, self.job.size, 3)))
+        return [tuple(map(int, each.shape[1:])) for each in maps]

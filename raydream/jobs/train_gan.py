@@ -1,0 +1,117 @@
+"""Trains a GAN on dreams, on Ray Train: it makes images out of noise that are dreams.
+
+    python -m raydream.jobs.train_gan --data dreams --output trained
+
+The data is the output of the data set job, or any folder of pictures. The GAN learns from random crops of the dreams at
+their own scale, since a dream that is shrunk is no dream any more. The same command continues where it stopped.
+
+    OUT/generator.keras            the generator of the epoch with the lowest KID: for `raydream imagine --gan`
+    OUT/evaluation.json            its figures, and those of real dreams
+    OUT/README.md                  the card: data, command, figures
+    OUT/grids/epoch-00012.png      pictures of the same noise after each epoch
+    OUT/epochs.webp                these as an animation
+    OUT/walk.webp                  a walk through the latent space
+    OUT/metrics.jsonl              one line for each epoch
+    OUT/tensorboard/...            both for TensorBoard
+    OUT/unreadable.csv             dreams that cannot be used, with the reason (only if any)
+    OUT/_raydream/...              checkpoints, settings, images of packed data sets
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from raydream.cli import commands, options
+from raydream.cli.progress import Progress
+from raydream.jobs.generating.job import GanTraining
+
+if TYPE_CHECKING:
+    from raydream.jobs.generating.plan import Plan
+
+# Settings that may change when a run continues.
+_CHANGEABLE = ("output", "workers", "gpus_per_worker", "epochs", "patience")
+
+
+def run(job: GanTraining) -> dict[str, Any]:
+    """Trains the GAN, or continues an earlier run.
+
+    Returns:
+        The figures of the GAN and of real dreams, as in `evaluation.json`.
+
+    Raises:
+        UsageError: an option, the data or the network cannot be used.
+        WorkError: the work failed, or another driver works on this output.
+        KeyboardInterrupt: on SIGINT or SIGTERM; finished epochs are kept.
+    """
+    from raydream.jobs.dreaming.lease import Lease
+    from raydream.jobs.generating.finish import finish
+    from raydream.jobs.generating.plan import Judge, planned, prepare
+    from raydream.jobs.train import settings
+
+    job = prepare(job)
+    with Lease(job.output) as lease:
+        plan = planned(job, _say)
+        names = json.dumps([plan.learnt, plan.held_out]).encode()
+        digests = {
+            "network (digest)": Judge(job).digest[:12],
+            "recipe (digest)": plan.recipe.digest[:12],
+            "dreams (digest)": hashlib.sha256(names).hexdigest()[:12],
+        }
+        settings.check_or_store(job.output, {k: v for k, v in asdict(job).items() if k not in _CHANGEABLE} | digests)
+        _train(plan, lease.token)
+        lease.check()
+        return finish(plan)
+
+
+def _train(plan: Plan, lease: str) -> None:
+    from raydream.jobs import cluster
+    from raydream.jobs.generating.train import train
+    from raydream.jobs.train import fit
+
+    job = plan.job
+    progress = Progress(1, "steps")
+    with closing(progress), cluster.joined(progress.phase):
+        progress.phase("starting the workers")
+        gpus, _ = cluster.devices(job.gpus_per_worker, "--gpus-per-worker")
+        asked = job.workers or (None if gpus else 1)  # one worker uses all cores, with less work than several
+        scaling = fit.workers(asked, job.method.batch_size, job.gpus_per_worker)
+        fit.fit(train, {"plan": plan, "lease": lease}, job.output, scaling, progress)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(job: Callable[..., GanTraining]) -> int:
+    """Train a GAN on dreams: it makes images out of noise that are dreams.
+
+    The same command continues where it stopped; with more --epochs, it goes on.
+
+    Exit status: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted (finished epochs are kept).
+    """
+    asked = job()
+    try:
+        figures = run(asked)
+    except KeyboardInterrupt:
+        _say("interrupted: finished epochs are kept, the same command continues")
+        return commands.INTERRUPTED
+    found = ", ".join(f"{name} {value:.3g}" for name, value in figures["gan"].items())
+    _say(f"{found}: see {asked.output.rstrip('/')}/README.md")
+    return commands.OK
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command(epilog="Example: python -m raydream.jobs.train_gan --data dreams --output trained --size 64")(
+    options.command(GanTraining, main)
+)
+
+if __name__ == "__main__":
+    commands.run(app, "train_gan")

@@ -1,0 +1,1 @@
+"""Networks that raydream trains, made of Keras layers and `keras.ops` only."""
