@@ -98,7 +98,7 @@ class GanTraining:
         tuple[str, ...],
         typer.Option(
             metavar="A,B",
-            help="Layers that the critic sees. Default: some of growing depth.",
+            help="Layers that the critic sees, besides unnamed ones of fine details. Default: three at growing depth.",
             show_default=False,
             rich_help_panel=_LEARNING,
         ),

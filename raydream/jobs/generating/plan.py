@@ -137,14 +137,27 @@ class Judge(TrainedNetwork):
         return {layer: min(pair) for layer, *pair in zip(layers, *counts, strict=True)}
 
     def _cut_at(self, layers: Sequence[str]) -> Backbone:
-        from raydream.core.networks.backbones import load_backbone
+        from raydream.core.networks import backbones
 
-        return load_backbone(self.files.backbone, layers, weights=self.files.weights)
+        backbone = backbones.backbone_of(self.whole.model, layers, self.job.backbone)
+        return replace(backbone, vgg=backbones.is_vgg(self.whole.architecture))
+
+    @cached_property
+    def _fine(self) -> list[str]:
+        """Layers below the first one with a name, which the network pools: they show what deeper ones cannot."""
+        from raydream.core.networks.graph import nodes
+
+        named, found = self.layers_with_names, list[str]()
+        for layer, inputs in nodes(self.whole.model):
+            if layer.name in named:
+                break
+            found += inputs if "MaxPooling" in type(layer).__name__ else []
+        return found
 
     @cached_property
     def backbone(self) -> Backbone:
         """The network, cut at the layers that the critic sees."""
-        return self._cut_at(self.job.layers)
+        return self._cut_at([*self._fine, *self.job.layers])
 
     @cached_property
     def last(self) -> Backbone:
