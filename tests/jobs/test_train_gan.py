@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from raydream.data import codec
 from raydream.errors import UsageError
 from raydream.jobs import train_gan
 from raydream.jobs.generating.job import GanTraining
+from raydream.jobs.generating.plan import Judge
 from tests.common import RAY, processes, wait_for
 
 pytestmark = RAY
@@ -115,6 +117,24 @@ def test_other_settings_are_refused_but_more_epochs_go_on(finished: Path, dreams
     job = {"data": str(dreams), "output": str(finished), "backbone": tiny_path, **SMALL}
     with pytest.raises(UsageError, match=r"holds a run with steps 3, not 4: use the same"):
         train_gan.run(GanTraining(**{**job, "steps": 4}))
+
+
+@pytest.mark.parametrize(
+    ("size", "layers", "shapes"),
+    [
+        (32, ("mixed0", "mixed2", "mixed5"), [29, 12, 5, 5, 2]),
+        (64, ("mixed0", "mixed2", "mixed5"), [29, 12, 5, 5, 2]),
+        (128, ("mixed0", "mixed3", "mixed5"), [61, 28, 13, 6, 6]),
+    ],
+)
+def test_the_critic_sees_fine_details_and_layers_at_growing_depth(
+    size: int, layers: tuple[str, ...], shapes: list[int]
+) -> None:
+    job = GanTraining(data="", output="", size=size)
+    judge = Judge(replace(job, layers=Judge(job).layers))
+    assert judge.job.layers == layers
+    assert [shape[0] for shape in judge.shapes()] == shapes
+    assert [shape[2] for shape in judge.shapes()][:2] == [64, 192]
 
 
 def words_of(output: Path, dreams: Path, tiny_path: str, **more: Any) -> list[str]:

@@ -44,7 +44,7 @@ class Measurer:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._features = Extractor(Judge(plan.job).last)
+        self.features = Extractor(Judge(plan.job).last)
         self._recipe, self._network = assets.load(plan.recipe)
 
     def crops(self, names: Sequence[str], seed: int) -> Images:
@@ -61,7 +61,7 @@ class Measurer:
         """Crops of the dreams of the plan; another seed gives others."""
         held_out = self.crops(self._plan.held_out, seed)
         learnt = self.crops(self._plan.learnt, seed + 1)
-        return Reference(self._features(held_out), self._features(learnt), self._objective(held_out))
+        return Reference(self.features(held_out), self.features(learnt), self._objective(held_out))
 
     def _objective(self, images: Images) -> NDArray[np.float64]:
         import tensorflow as tf
@@ -79,7 +79,7 @@ class Measurer:
 
         `dreaminess` is the mean percentile of their objective among the held-out dreams, 50 if they are alike.
         """
-        found = self._features(images)
+        found = self.features(images)
         density, coverage = distributions.density_and_coverage(found, reference.held_out)
         return {
             "KID": distributions.kid(found, reference.held_out),

@@ -1,0 +1,148 @@
+"""Benchmarks of GANs.
+
+    python -m tests.bench.gans compare SIZE DREAMS NAME=GENERATOR.keras NAME=FOLDER ...
+    python -m tests.bench.gans copies SIZE DREAMS GENERATOR.keras
+    python -m tests.bench.gans seconds
+
+`compare` measures generators, and folders of pictures (random squares of them), against the same held-out dreams, and
+real dreams beside them. `copies` compares pictures with squares that cover all training dreams. `seconds` times one
+picture of a generator and a dream of the same size. Each part prints its rows of the tables in README.md.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raydream import generators, runtime
+from raydream.core import distributions
+from raydream.data import codec
+from raydream.data.inputs import list_input
+from raydream.jobs.generating.job import GanTraining
+from raydream.jobs.generating.measures import NAMES, Measurer
+from raydream.jobs.generating.plan import Plan, planned, prepare
+from raydream.jobs.train.streams import square
+from raydream.types import Images
+
+SAMPLES = 1000
+SEED = 5000  # neither that of the epochs, nor that of the job's own figures
+ROUNDS = 5
+SIDES = (128, 256, 512)
+PATCH, PATCHES, DIRECTIONS = 7, 20_000, 256
+
+
+def plan_of(size: str, dreams: str, place: Path) -> Plan:
+    """The held-out dreams of the job with this size."""
+    job = prepare(GanTraining(data=dreams, output=str(place), size=int(size), samples=SAMPLES))
+    return planned(job, print)
+
+
+def pictures(source: str, size: int) -> Images:
+    """The pictures of a generator, or squares of the pictures in a folder."""
+    if source.endswith(".keras"):
+        return generators.load(source).images(range(SAMPLES), SEED)
+    names = list_input(source).ids
+    squares = (square(source, names[n % len(names)], size, np.random.default_rng((SEED, n))) for n in range(SAMPLES))
+    return codec.from_uint8(np.stack(list(squares)))
+
+
+def patches(images: Images) -> Any:
+    """Random patches of images (n, 147), less their means, for a distance without a network."""
+    random = np.random.default_rng(SEED)
+    rows, columns = random.integers(0, images.shape[1] - PATCH + 1, (2, PATCHES))
+    chosen = random.integers(0, len(images), PATCHES)
+    found = [images[n, y : y + PATCH, x : x + PATCH] for n, y, x in zip(chosen, rows, columns, strict=True)]
+    flat = np.stack(found).reshape(PATCHES, -1)
+    return flat - flat.mean(axis=1, keepdims=True)
+
+
+def patch_distance(one: Images, other: Images) -> float:
+    """The sliced Wasserstein distance of 7x7 patches (after Karras et al., "Progressive Growing of GANs", 2018)."""
+    directions = np.random.default_rng(SEED).normal(size=(PATCH * PATCH * 3, DIRECTIONS))
+    directions /= np.linalg.norm(directions, axis=0)
+    sides = [np.sort(patches(images) @ directions, axis=0) for images in (one, other)]
+    return float(np.mean(np.abs(sides[0] - sides[1])))
+
+
+def compare(size: str, dreams: str, *named: str) -> Iterator[str]:
+    """A row for each contender."""
+    plan = plan_of(size, dreams, Path(dreams).parent / "compare")
+    measurer = Measurer(plan)
+    reference, held_out = measurer.reference(SEED), measurer.crops(plan.held_out, SEED)
+    yield f"| {size} px | {' | '.join(NAMES)} | patches |"
+    yield f"|{'---|' * (len(NAMES) + 2)}"
+    contenders = {name: pictures(source, int(size)) for name, _, source in (each.partition("=") for each in named)}
+    for name, images in {**contenders, "real dreams": measurer.crops(plan.learnt, SEED + 2)}.items():
+        figures = measurer.figures(images, reference)
+        values = [f"{figures[key]:.3g}" for key in NAMES]
+        yield f"| {name} | {' | '.join(values)} | {patch_distance(images, held_out):.4f} |"
+
+
+def copies(size: str, dreams: str, generator: str) -> Iterator[str]:
+    """The share of near copies, with squares half a side apart that cover all training dreams, also mirrored."""
+    plan = plan_of(size, dreams, Path(dreams).parent / "compare")
+    measurer, side = Measurer(plan), int(size)
+    covering = []
+    for name in plan.learnt:
+        image = codec.decode((Path(plan.folder) / name).read_bytes())
+        for top in range(0, image.shape[0] - side + 1, side // 2):
+            for left in range(0, image.shape[1] - side + 1, side // 2):
+                part = image[top : top + side, left : left + side]
+                covering += [part, part[:, ::-1]]
+    learnt = measurer.features(np.stack(covering))
+    held_out = measurer.features(measurer.crops(plan.held_out, SEED))
+    found = measurer.features(pictures(generator, side))
+    usual = np.median(distributions.nearest(held_out, learnt))
+    nearest = distributions.nearest(found, learnt) / usual
+    share = distributions.near_copies(found, learnt, held_out)
+    yield f"near copies of {len(learnt):,} squares: {share:.4f}"
+    yield f"nearest square, relative to a held-out one's: {nearest.min():.2f} at least, {np.median(nearest):.2f} median"
+
+
+def seconds() -> Iterator[str]:
+    """Seconds of one picture of a (new) generator, and of a dream of noise with the preset `noise`."""
+    from raydream import api, imagining
+    from raydream.models.gan import fastgan
+    from raydream.recipe import Recipe
+
+    yield "| side | GAN | dream |"
+    yield "|---|---|---|"
+    for side in SIDES:
+        generator = generators.Generator("new", "", fastgan(side))
+        resolved, backbone = api.loaded(Recipe.load("noise", {"size": [side, side]}))
+        gan = _median(lambda number, made=generator: made.picture(number, 0))
+        dream = _median(
+            lambda number, r=resolved, b=backbone: imagining.dreamed(r, b, number, progress=False), rounds=2
+        )
+        yield f"| {side} | {gan:.3f} s | {dream:.1f} s |"
+
+
+def _median(work: Callable[[int], Any], rounds: int = ROUNDS) -> float:
+    """The median time of some rounds, after one that counts for nothing."""
+    times = []
+    for number in range(rounds + 1):
+        began = time.monotonic()
+        work(number)
+        times.append(time.monotonic() - began)
+    return statistics.median(times[1:])
+
+
+PARTS: Mapping[str, Callable[..., Iterator[str]]] = {"compare": compare, "copies": copies, "seconds": seconds}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs one part."""
+    runtime.worker(2)
+    part, *rest = arguments
+    for row in PARTS[part](*rest):
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
