@@ -12,6 +12,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -59,6 +60,17 @@ def _is_image(field: pa.Field) -> bool:
     return bool(inside or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
+@contextmanager
+def _damage_named(source: str, name: str) -> Iterator[None]:
+    """Makes errors of damaged Parquet data one line that names the file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and type(error) is not OSError:  # an error of storage, which names its file
+            raise
+        raise UsageError(f"{source.rstrip('/')}/{name} is damaged") from error
+
+
 def check_packed(source: str, columns: tuple[str | None, str]) -> None:
     """Raises the errors of `unpack`, and those of `labelled.check`; only the labels are read."""
     labels = []
@@ -66,7 +78,8 @@ def check_packed(source: str, columns: tuple[str | None, str]) -> None:
         file = _opened(source, name)
         _columns(source, name, file, columns)
         column = columns[1]
-        rows = chain.from_iterable(batch.column(0).to_pylist() for batch in file.iter_batches(columns=[column]))
+        with _damage_named(source, name):
+            rows = list(chain.from_iterable(b.column(0).to_pylist() for b in file.iter_batches(columns=[column])))
         labels += [_class(label, f"{column} of row {n} of {source.rstrip('/')}/{name}") for n, label in enumerate(rows)]
     classes = tuple(sorted({*labels}))
     numbers = {name: number for number, name in enumerate(classes)}
@@ -103,9 +116,10 @@ def unpack(source: str, output: str, columns: Columns) -> None:
         for name in packed_files(source):
             file = _opened(source, name)
             column, label = _columns(source, name, file, columns)
-            for rows in _groups(file, [column, label] if label else [column]):
-                images = list(_images(name, rows, column, label))
-                list(pool.map(lambda image: out.write(*image), [i for i in images if i[0] not in done]))
+            with _damage_named(source, name):
+                for rows in _groups(file, [column, label] if label else [column]):
+                    images = list(_images(name, rows, column, label))
+                    list(pool.map(lambda image: out.write(*image), [i for i in images if i[0] not in done]))
         for name in tar_files(source):
             for image in _in_tar(source, name, columns[0]):
                 if image[0] not in done:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raydream.core.networks.saving import half_as_large
 from raydream.training.learner import Batch
 from raydream.types import Image, Images, KerasModel, Tensor, Variable
 
@@ -250,7 +251,7 @@ class Adversaries:
 
     def export(self, folder: Path) -> None:
         """Writes `generator.keras`, the averaged generator."""
-        self.averaged.save(folder / GENERATOR)
+        (folder / GENERATOR).write_bytes(half_as_large(self.averaged))
 
 
 def images_of(generator: KerasModel, inputs: Sequence[NDArray[np.float32]], together: int = 32) -> Images:

@@ -118,3 +118,30 @@ def test_labels_are_checked_before_anything_is_written(tmp_path: Path, labels: l
 def test_good_labels_pass_the_check(tmp_path: Path) -> None:
     dataset(tmp_path / "in", [1, 2, 1, 2, 1, 2])
     check_packed(str(tmp_path / "in"), (None, "label"))
+
+
+def test_damage_inside_a_file_is_one_line(tmp_path: Path) -> None:
+    dataset(tmp_path / "in", ["a", "b"] * 30)
+    file = tmp_path / "in/data/00000.parquet"
+    data = bytearray(file.read_bytes())
+    data[4 : len(data) // 2] = bytes(len(data) // 2 - 4)
+    file.write_bytes(data)
+    with pytest.raises(UsageError, match=r"in/data/00000\.parquet is damaged") as error:
+        unpack(str(tmp_path / "in"), str(tmp_path / "out"), (None, None))
+    assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match="is damaged"):
+        check_packed(str(tmp_path / "in"), (None, "label"))
+
+
+def test_a_row_without_an_image_costs_only_itself(tmp_path: Path) -> None:
+    images = [
+        {"bytes": picture(0.1), "path": None},
+        {"bytes": None, "path": None},
+        None,
+        {"bytes": b"no", "path": None},
+    ]
+    (tmp_path / "in/data").mkdir(parents=True)
+    pq.write_table(pa.table({"image": images}), tmp_path / "in/data/0.parquet")
+    unpack(str(tmp_path / "in"), str(tmp_path / "out"), (None, None))
+    found = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert found == {"0-000000.png": picture(0.1), "0-000001.png": b"", "0-000002.png": b"", "0-000003.png": b"no"}
