@@ -6,9 +6,12 @@ worker gets every n-th example of each batch. Only a few batches are in memory a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,8 @@ from raydream.training.learner import Batch
 from raydream.types import Pixels
 
 _BLOCK = 64  # examples in a task, at least one batch
+_THREADS = 4  # that read squares
+_AHEAD = 4  # batches of squares that wait for the network
 _MEMORY = 256_000_000  # bytes of decoded images that wait for the network
 
 
@@ -129,13 +134,26 @@ class Pictures:
         return row
 
     def _batches(self, rows: list[dict[str, Any]], size: int) -> Iterator[Batch]:
+        if not rows:
+            return
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.execution_options = ExecutionOptions(
+            preserve_order=True, resource_limits=ExecutionResources(object_store_memory=_MEMORY)
+        )
+        per_task = size * max(1, _BLOCK // size)
         read = partial(_read, folder=self.folder, side=self.side, augmentation=self.augmentation, mixup=self.mixup)
-        yield from _loaded(rows, read, size)
+        images = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // per_task)).map_batches(
+            read, batch_size=per_task, num_cpus=0.1
+        )
+        yield from images.iter_batches(batch_size=size, prefetch_batches=2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crops:
     """Batches of random squares of images at their own scale, for one worker: `image` uint8 (n, side, side, 3).
+
+    Threads of the worker read them, since there is little to do for each: Ray Data's own thread takes more time.
 
     Attributes:
         folder: path or URL of the images' folder.
@@ -160,30 +178,16 @@ class Crops:
         """This worker's parts of the batches of an epoch, counted from 0."""
         order = _order(len(self.names), self.steps * self.batch_size, self.seed, epoch)
         places = np.arange(len(order)).reshape(self.steps, self.batch_size)[:, self.rank :: self.workers].ravel()
-        rows = [{"name": self.names[order[n]], "key": [self.seed, epoch, int(n)]} for n in places]
-        yield from _loaded(rows, partial(_cropped, folder=self.folder, side=self.side), self.batch_size // self.workers)
+        size = self.batch_size // self.workers
+        with ThreadPoolExecutor(_THREADS) as pool:
+            ahead: deque[Future[Pixels]] = deque()
+            waiting = (pool.submit(self._square, self.names[order[n]], epoch, int(n)) for n in places)
+            for _ in range(self.steps):
+                ahead.extend(islice(waiting, _AHEAD * size - len(ahead)))
+                yield {"image": np.stack([ahead.popleft().result() for _ in range(size)])}
 
-
-def _loaded(rows: list[dict[str, Any]], read: Callable[[dict[str, Any]], dict[str, Any]], size: int) -> Iterator[Batch]:
-    """Batches of `size` rows, in order, that Ray Data's tasks read; the last one may be smaller."""
-    if not rows:
-        return
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.execution_options = ExecutionOptions(
-        preserve_order=True, resource_limits=ExecutionResources(object_store_memory=_MEMORY)
-    )
-    per_task = size * max(1, _BLOCK // size)
-    images = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // per_task)).map_batches(
-        read, batch_size=per_task, num_cpus=0.1
-    )
-    yield from images.iter_batches(batch_size=size, prefetch_batches=2)
-
-
-def _cropped(rows: dict[str, Any], folder: str, side: int) -> dict[str, Any]:
-    """Decodes the images of some rows, and takes a random square of each."""
-    pairs = zip(rows["name"], rows["key"], strict=True)
-    return {"image": np.stack([square(folder, str(name), side, np.random.default_rng(key)) for name, key in pairs])}
+    def _square(self, name: str, epoch: int, place: int) -> Pixels:
+        return square(self.folder, name, self.side, np.random.default_rng((self.seed, epoch, place)))
 
 
 def square(folder: str, name: str, side: int, random: np.random.Generator) -> Pixels:
