@@ -6,6 +6,7 @@ worker gets every n-th example of each batch. Only a few batches are in memory a
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +28,7 @@ from raydream.training.learner import Batch
 from raydream.types import Pixels
 
 _BLOCK = 64  # examples in a task, at least one batch
-_THREADS = 4  # that read squares
+_THREADS = min(16, 2 * (os.cpu_count() or 1))  # that read squares; they also wait for files
 _AHEAD = 4  # batches of squares that wait for the network
 _MEMORY = 256_000_000  # bytes of decoded images that wait for the network
 
