@@ -1,6 +1,6 @@
 """Pictures out of noise by a GAN that `raydream gan` has trained.
 
-    generator = generators.load("natural-dreams")        # or the path or URL of a generator.keras
+    generator = generators.load("trained/generator.keras")        # a path or URL
     generator.picture(3, seed=0).save("three.png")
 
 A picture depends on the generator, the seed and its number alone, and its file says which they are.
@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,8 @@ from numpy.typing import NDArray
 
 from raydream import __version__, assets, runtime
 from raydream.data import codec, provenance, storage
-from raydream.errors import UsageError, nearest
+from raydream.errors import UsageError
 from raydream.types import Image, Images, KerasModel
-
-_ENDING = ".gan.keras"  # of the generators in the package
-
-
-def shipped() -> list[str]:
-    """Names of the generators that come with raydream."""
-    folder = resources.files("raydream") / "weights"
-    return sorted(path.name.removesuffix(_ENDING) for path in folder.iterdir() if path.name.endswith(_ENDING))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +29,7 @@ class Generator:
     """A generator ready to make pictures.
 
     Attributes:
-        name: its name, path or URL.
+        name: its path or URL.
         digest: SHA-256 of its file, in hexadecimal.
         model: the network; see `models.gan`.
     """
@@ -157,7 +148,7 @@ def load(name: str) -> Generator:
     """Loads a generator; the last ones stay in memory.
 
     Args:
-        name: a name in `shipped()`, or the path or URL of a `.keras` file.
+        name: path or URL of a `.keras` file.
 
     Raises:
         UsageError: there is no such file, or it is no generator.
@@ -168,11 +159,8 @@ def load(name: str) -> Generator:
 
 
 def _path(name: str) -> str:
-    if name in shipped():
-        return str(resources.files("raydream") / "weights" / f"{name}{_ENDING}")
     if not name.endswith(".keras"):
-        known = f"{nearest(name, shipped())}, or " if shipped() else ""
-        raise UsageError(f"unknown GAN {name!r}: {known}the generator.keras of `raydream gan`")
+        raise UsageError(f"unknown GAN {name!r}: name the generator.keras of `raydream gan`")
     return assets.fetch(name, "GAN")
 
 

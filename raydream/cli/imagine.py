@@ -16,21 +16,10 @@ from raydream.errors import UsageError
 if TYPE_CHECKING:
     from raydream.types import Size
 
-    pass
-
-_WALK_RATE = "25"
-
 
 class _Picture(Protocol):
     def save(self, path: str) -> None:
         """Writes the picture with its metadata."""
-
-
-def complete_gan(start: str) -> list[str]:
-    """The GANs of the package whose names begin with `start`, for the shell's completion."""
-    from raydream import generators
-
-    return [name for name in generators.shipped() if name.startswith(start)]
 
 
 def imagine(
@@ -43,9 +32,7 @@ def imagine(
     gan: Annotated[
         str | None,
         typer.Option(
-            metavar="GAN",
-            help="Make the pictures with a GAN: a name, or the path or URL of a generator.keras.",
-            autocompletion=complete_gan,
+            metavar="GAN", help="Make the pictures with a GAN: the path or URL of a generator.keras of `raydream gan`."
         ),
     ] = None,
     recipe: Annotated[
@@ -62,8 +49,8 @@ def imagine(
 ) -> int:
     """Dream pictures from noise, without a photograph. The same command continues where it stopped.
 
-    A recipe dreams pictures of any size, in some seconds each. A GAN, which has learnt from dreams, makes many in a
-    second, but only of its own size.
+    A recipe dreams pictures of any size, step by step. A GAN, which has learnt from dreams, makes a picture of its own
+    size in one pass.
     """
     wanted = None if size is None else _height_and_width(size)
     if gan is None:
@@ -143,15 +130,13 @@ def _height_and_width(text: str) -> Size:
 def walk(
     gan: Annotated[
         str,
-        typer.Argument(
-            metavar="GAN", help="A name, or the path or URL of a generator.keras.", autocompletion=complete_gan
-        ),
+        typer.Argument(metavar="GAN", help="The path or URL of a generator.keras of `raydream gan`."),
     ],
     output: Annotated[str, typer.Option("--output", "-o", help="Output: .mp4, .webm, .webp or .gif.")],
     count: Annotated[int, typer.Option("--count", "-n", min=2, help="Pictures on the way.")] = 8,
     seconds: Annotated[float, typer.Option(min=0.04, max=3600, help="Seconds from each picture to the next.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other pictures.")] = 0,
-    fps: Fps = _WALK_RATE,
+    fps: Fps = "25",
     force: pictures.Force = False,
 ) -> int:
     """Walk through the pictures of a GAN: an endless animation from each picture to the next.

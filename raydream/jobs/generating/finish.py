@@ -63,14 +63,13 @@ def card(plan: Plan, figures: Mapping[str, Mapping[str, float]], epochs: int) ->
         f"{len(plan.held_out):,} other dreams are for the figures. `generator.keras` is the averaged generator of the "
         "epoch with the lowest KID. `raydream imagine --gan generator.keras` makes pictures.\n\n"
         f"The figures compare {job.samples:,} pictures with as many crops of held-out dreams. KID, density, coverage "
-        f"and near copies use the features of {summary.last_part(job.backbone)}, so they are no figures of other "
-        "papers. Dreaminess is the mean percentile of the objective of the recipe among held-out dreams."
+        f"and near copies use the features of {summary.last_part(job.backbone)}, so they cannot be compared "
+        "with those of papers. Dreaminess is the mean percentile of the objective of the recipe among held-out dreams."
     )
     rows = [{"": name} | {key: _number(key, found[key]) for key in NAMES} for name, found in figures.items()]
     return cards.network(f"GAN of dreams, {job.size} px", about, cards.command("train_gan", asked), rows)
 
 
 def _number(name: str, value: float) -> str:
-    return (
-        f"{100 * value:.1f} %" if name == "near copies" else f"{value:.0f}" if name == "dreaminess" else f"{value:.3g}"
-    )
+    formats = {"near copies": "{:.1%}", "dreaminess": "{:.0f}"}
+    return formats.get(name, "{:.3g}").format(value)
