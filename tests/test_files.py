@@ -44,7 +44,7 @@ def test_each_entry_point_takes_its_file(file: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(job, "run", run)
     with contextlib.suppress(KeyboardInterrupt):
-        source = "--data" if file.stem == "retrain" else "--input"
+        source = "--data" if file.stem in ("retrain", "train_gan") else "--input"
         job.app(["--config", str(file), source, "here", "--output", "there"], standalone_mode=False)
     for key, value in yaml.safe_load(file.read_text()).items():
         if key not in ("recipe", "set", "space", "actors"):  # which become other things

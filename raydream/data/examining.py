@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ from raydream.data.codec import UnreadableImage
 from raydream.data.retries import reason
 from raydream.data.storage import Folder
 
+UNREADABLE = "unreadable.csv"
 _THREADS = min(8, 2 * (os.cpu_count() or 1))  # half of them wait for files
 
 
@@ -58,3 +61,10 @@ def _examined(folder: Folder, name: str) -> Examined:
     except UnreadableImage as error:
         return Examined(bytes=len(data), digest=digest, error=str(error))
     return Examined(bytes=len(data), digest=digest, width=width, height=height)
+
+
+def write_unreadable(out: Folder, rows: Sequence[tuple[str, str]]) -> None:
+    """Writes `unreadable.csv`: the (name, reason) of images that a job cannot use."""
+    sink = io.StringIO()
+    csv.writer(sink).writerows([("image", "error"), *rows])
+    out.write(UNREADABLE, sink.getvalue().encode("utf-8", "backslashreplace"))

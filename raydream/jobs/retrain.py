@@ -21,20 +21,16 @@ head on these features. Phase 2 trains the upper layers, too. The same command c
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from raydream.cli import commands, options
-from raydream.cli.progress import Progress
 from raydream.jobs.retraining.job import Retraining
 
 if TYPE_CHECKING:
@@ -88,7 +84,8 @@ def _make(job: Retraining, found: Labelled, lease: Lease) -> dict[str, Any]:
     from raydream.jobs.retraining.base import Base
     from raydream.jobs.retraining.finish import finish
     from raydream.jobs.retraining.plan import TEST
-    from raydream.jobs.train import settings
+    from raydream.jobs.retraining.train import train
+    from raydream.jobs.train import fit, settings
 
     digests = {
         "network (digest)": Base(job).digest[:12],
@@ -100,7 +97,7 @@ def _make(job: Retraining, found: Labelled, lease: Lease) -> dict[str, Any]:
     plan = _planned(job, found, known)
     out = Folder(job.output)
     if not out.exists(TEST):  # the last file of the training
-        _train(plan, lease.token)
+        fit.run(train, {"plan": plan, "lease": lease.token}, job, job.batch_size)
     lease.check()
     figures = finish(plan, known)
     if job.dreams and not (out.exists(_DREAMED) and out.read(_DREAMED) == b"%d" % job.dreams):
@@ -112,42 +109,22 @@ def _make(job: Retraining, found: Labelled, lease: Lease) -> dict[str, Any]:
 
 def _planned(job: Retraining, found: Labelled, known: Examined) -> Plan:
     """The split of all images that can be read; says which cannot."""
+    from raydream.data.examining import UNREADABLE, write_unreadable
     from raydream.data.labelled import split
     from raydream.data.storage import Folder
     from raydream.jobs.retraining.plan import Plan
 
     broken = [(name, error) for name, error in zip(found.names, known.errors, strict=True) if error]
     if broken:
-        Folder(job.output).write("unreadable.csv", _table(broken))
+        write_unreadable(Folder(job.output), broken)
         _say(
             f"{len(broken):,} of {len(found.names):,} images cannot be read and are left out, such as {broken[0][0]} "
-            f"({broken[0][1]}): all are listed in {job.output.rstrip('/')}/unreadable.csv"
+            f"({broken[0][1]}): all are listed in {job.output.rstrip('/')}/{UNREADABLE}"
         )
     good = found.only({name for name, error in zip(found.names, known.errors, strict=True) if not error})
     digests = dict(zip(found.names, known.digests, strict=True))
     parts = dict(zip(good.names, split(good, digests, job.shares, job.seed), strict=True))
     return Plan(job=job, found=found, parts=tuple(parts.get(name, "") for name in found.names))
-
-
-def _table(rows: Sequence[tuple[str, str]]) -> bytes:
-    sink = io.StringIO()
-    csv.writer(sink).writerows([("image", "error"), *rows])
-    return sink.getvalue().encode("utf-8", "backslashreplace")
-
-
-def _train(plan: Plan, lease: str) -> None:
-    from raydream.jobs import cluster
-    from raydream.jobs.retraining.train import train
-    from raydream.jobs.train import fit
-
-    job = plan.job
-    progress = Progress(1, "steps")
-    with closing(progress), cluster.joined(progress.phase):
-        progress.phase("starting the workers")
-        gpus, _ = cluster.devices(job.gpus_per_worker, "--gpus-per-worker")
-        asked = job.workers or (None if gpus else 1)  # one worker uses all cores, with less work than several
-        scaling = fit.workers(asked, job.batch_size, job.gpus_per_worker)
-        fit.fit(train, {"plan": plan, "lease": lease}, job.output, scaling, progress)
 
 
 def _say(text: str) -> None:

@@ -23,18 +23,13 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from raydream.cli import commands, options
-from raydream.cli.progress import Progress
 from raydream.jobs.generating.job import GanTraining
-
-if TYPE_CHECKING:
-    from raydream.jobs.generating.plan import Plan
 
 # Settings that may change when a run continues.
 _CHANGEABLE = ("output", "workers", "gpus_per_worker", "epochs", "patience")
@@ -54,7 +49,8 @@ def run(job: GanTraining) -> dict[str, Any]:
     from raydream.jobs.dreaming.lease import Lease
     from raydream.jobs.generating.finish import finish
     from raydream.jobs.generating.plan import Judge, planned, prepare
-    from raydream.jobs.train import settings
+    from raydream.jobs.generating.train import train
+    from raydream.jobs.train import fit, settings
 
     job = prepare(job)
     with Lease(job.output) as lease:
@@ -66,24 +62,9 @@ def run(job: GanTraining) -> dict[str, Any]:
             "dreams (digest)": hashlib.sha256(names).hexdigest()[:12],
         }
         settings.check_or_store(job.output, {k: v for k, v in asdict(job).items() if k not in _CHANGEABLE} | digests)
-        _train(plan, lease.token)
+        fit.run(train, {"plan": plan, "lease": lease.token}, job, job.method.batch_size)
         lease.check()
         return finish(plan)
-
-
-def _train(plan: Plan, lease: str) -> None:
-    from raydream.jobs import cluster
-    from raydream.jobs.generating.train import train
-    from raydream.jobs.train import fit
-
-    job = plan.job
-    progress = Progress(1, "steps")
-    with closing(progress), cluster.joined(progress.phase):
-        progress.phase("starting the workers")
-        gpus, _ = cluster.devices(job.gpus_per_worker, "--gpus-per-worker")
-        asked = job.workers or (None if gpus else 1)  # one worker uses all cores, with less work than several
-        scaling = fit.workers(asked, job.method.batch_size, job.gpus_per_worker)
-        fit.fit(train, {"plan": plan, "lease": lease}, job.output, scaling, progress)
 
 
 def _say(text: str) -> None:

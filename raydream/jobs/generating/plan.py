@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from raydream import assets, runtime
 from raydream.data import storage
 from raydream.data.dreams import Dreams, dreams_in, recipe_in
-from raydream.data.examining import examine
+from raydream.data.examining import UNREADABLE, examine, write_unreadable
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, nearest
 from raydream.jobs.generating.job import GanTraining
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 LEAST = 64  # pixels: smaller pictures are enlarged for a network, whose layers would have no position
 _DEPTHS = (0.0, 1 / 3, 2 / 3)  # of the default layers, among those that have positions enough
 _POSITIONS = 2  # per side, of the default layers
-UNREADABLE = "unreadable.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +89,9 @@ def _usable(job: GanTraining, found: Dreams, say: Callable[[str], None]) -> list
             some = f"such as {rows[0][0]} ({rows[0][1]}): see {UNREADABLE}"
             say(f"{len(rows):,} of {len(seen):,} dreams {why} and are left out, {some}")
     if broken or small:
-        Folder(job.output).write(UNREADABLE, _table([*broken, *small]))
+        write_unreadable(Folder(job.output), [*broken, *small])
     left_out = {name for name, _ in (*broken, *small)}
     return [name for name in found.names if name not in left_out]
-
-
-def _table(rows: Sequence[tuple[str, str]]) -> bytes:
-    sink = io.StringIO()
-    csv.writer(sink).writerows([("image", "error"), *rows])
-    return sink.getvalue().encode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import closing, contextmanager
+from typing import Any, Protocol
 
 import ray
 import ray.train
@@ -22,6 +22,42 @@ from raydream.jobs.ray_errors import cause
 from raydream.jobs.train.board import Watch
 
 MAX_DEATHS = 8  # of workers: enough for preempted spot machines, and a limit for deaths that always occur
+
+
+class Job(Protocol):
+    """The settings of a job that trains on workers."""
+
+    @property
+    def output(self) -> str:
+        """Path or URL of a folder."""
+
+    @property
+    def workers(self) -> int | None:
+        """Number of workers; None for one per GPU, or one without GPUs."""
+
+    @property
+    def gpus_per_worker(self) -> float | None:
+        """GPUs of each worker; None for 1 if there are GPUs, else 0."""
+
+
+def run(train: Callable[[dict[str, Any]], None], settings: Mapping[str, Any], job: Job, batch_size: int) -> None:
+    """Joins the cluster, or starts one on this machine, and runs a function on the workers that the job asks for.
+
+    Args:
+        train, settings: see `fit`.
+        job: says how many workers.
+        batch_size: examples of a step, which the workers share evenly.
+
+    Raises:
+        UsageError, WorkError, KeyboardInterrupt: see `fit` and `workers`.
+    """
+    progress = Progress(1, "steps")
+    with closing(progress), cluster.joined(progress.phase):
+        progress.phase("starting the workers")
+        gpus, _ = cluster.devices(job.gpus_per_worker, "--gpus-per-worker")
+        asked = job.workers or (None if gpus else 1)  # one worker uses all cores, with less work than several
+        scaling = workers(asked, batch_size, job.gpus_per_worker)
+        fit(train, settings, job.output, scaling, progress)
 
 
 def fit(
