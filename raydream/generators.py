@@ -1,4 +1,4 @@
-"""Pictures out of noise by a GAN that `raydream gan` has trained.
+"""Pictures from noise by a GAN that `raydream gan` has trained.
 
     generator = generators.load("trained/generator.keras")        # a path or URL
     generator.picture(3, seed=0).save("three.png")
@@ -44,41 +44,40 @@ class Generator:
         return int(self.model.outputs[0].shape[1])
 
     def images(self, numbers: Sequence[int], seed: int) -> Images:
-        """The pictures with some numbers: (n, side, side, 3) in [-1, 1]."""
-        from raydream.training.gan import images_of, noise_of
+        """The pictures with these numbers: (n, side, side, 3) in [-1, 1]."""
+        from raydream.training.gan import generate, generator_inputs
 
-        return images_of(self.model, noise_of(self.model, numbers, seed))
+        return generate(self.model, generator_inputs(self.model, numbers, seed))
 
     def picture(self, number: int, seed: int) -> Picture:
         """The picture with a number."""
         return Picture(self.images([number], seed)[0], self, number, seed)
 
     def walk(self, count: int, seed: int, frames: int) -> Iterator[Image]:
-        """The way through `count` pictures and back to the first one: `frames` images from each to the next.
+        """The frames of a closed walk through `count` pictures, `frames` from each to the next.
 
-        The latents move on the great circle between two pictures (White, "Sampling Generative Networks", 2016), since
-        those on the straight line between them are too short. The noise map stays that of the first picture, so that
-        fine details do not flicker.
+        Latents are interpolated spherically (White, "Sampling Generative Networks", 2016), since those on a straight
+        line have smaller norms. The noise map stays that of the first picture, so that fine details do not flicker.
         """
-        from raydream.training.gan import images_of, noise_of
+        from raydream.training.gan import generate, generator_inputs
 
-        latents, *rest = noise_of(self.model, range(count), seed)
+        latents, *rest = generator_inputs(self.model, range(count), seed)
         for start in range(count):
-            way = [_between(latents[start], latents[(start + 1) % count], n / frames) for n in range(frames)]
+            between = [_slerp(latents[start], latents[(start + 1) % count], n / frames) for n in range(frames)]
             still = [np.repeat(part[:1], frames, axis=0) for part in rest]
-            yield from images_of(self.model, [np.stack(way), *still])
+            yield from generate(self.model, [np.stack(between), *still])
 
 
-def _between(one: NDArray[np.float32], other: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """The point after a share of the way from one latent to another; its length changes evenly, too."""
+def _slerp(one: NDArray[np.float32], other: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """Spherical interpolation between two latents (length,); the norm is interpolated linearly."""
     ends = [each.astype(np.float64) for each in (one, other)]
-    lengths = [np.linalg.norm(end) for end in ends]
-    angle = np.arccos(np.clip(ends[0] @ ends[1] / (lengths[0] * lengths[1]), -1.0, 1.0))
+    norms = [np.linalg.norm(end) for end in ends]
+    angle = np.arccos(np.clip(ends[0] @ ends[1] / (norms[0] * norms[1]), -1.0, 1.0))
     if angle < 1e-6:
         return one
-    sides = np.sin((1.0 - share) * angle) / lengths[0], np.sin(share * angle) / lengths[1]
-    length = (1.0 - share) * lengths[0] + share * lengths[1]
-    return np.asarray(length * (sides[0] * ends[0] + sides[1] * ends[1]) / np.sin(angle), np.float32)
+    weights = np.sin((1.0 - share) * angle) / norms[0], np.sin(share * angle) / norms[1]
+    norm = (1.0 - share) * norms[0] + share * norms[1]
+    return np.asarray(norm * (weights[0] * ends[0] + weights[1] * ends[1]) / np.sin(angle), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +96,7 @@ class Picture:
 
     @property
     def id(self) -> str:
-        """What stands for the photograph that it does not have."""
+        """An identifier, where a dream has the name of its photograph."""
         return f"noise {self.number}"
 
     @property
@@ -123,17 +122,17 @@ def metadata(generator: Generator, seed: int, **what: Any) -> dict[str, Any]:
     return {"raydream": __version__, **made_by, **what}
 
 
-def again(inside: Mapping[str, Any], image: str) -> Picture:
+def remake(metadata: Mapping[str, Any], image: str) -> Picture:
     """Makes a picture again from the metadata in its file `image`. Nothing is downloaded because of a picture.
 
     Raises:
         UsageError: the metadata are incomplete, or its generator is not on this machine.
     """
     kinds = {"gan": str, "gan_sha256": str, "seed": int, "number": int}
-    complete = all(isinstance(inside.get(key), kind) for key, kind in kinds.items())
-    if not complete or min(inside["seed"], inside["number"]) < 0:
+    complete = all(isinstance(metadata.get(key), kind) for key, kind in kinds.items())
+    if not complete or min(metadata["seed"], metadata["number"]) < 0:
         raise UsageError(f"{image} was made by a GAN, but its metadata do not say which picture it is")
-    name, digest = inside["gan"], inside["gan_sha256"]
+    name, digest = metadata["gan"], metadata["gan_sha256"]
     if "://" in name:
         places = list(map(str, assets.kept_copies(name)))
     else:
@@ -141,17 +140,17 @@ def again(inside: Mapping[str, Any], image: str) -> Picture:
     here = next((place for place in places if Path(place).is_file() and assets.digest(place) == digest), None)
     if here is None:
         raise UsageError(f"{image} was made by the GAN {name!r}: no file with its digest is on this machine")
-    return Generator(name, digest, _loaded(here, digest)).picture(inside["number"], inside["seed"])
+    return Generator(name, digest, _loaded(here, digest)).picture(metadata["number"], metadata["seed"])
 
 
 def load(name: str) -> Generator:
-    """Loads a generator; the last ones stay in memory.
+    """Loads a generator; the last four stay in memory.
 
     Args:
         name: path or URL of a `.keras` file.
 
     Raises:
-        UsageError: there is no such file, or it is no generator.
+        UsageError: there is no such file, or it is not a generator.
     """
     path = _path(name)
     found = assets.digest(path, "GAN")
@@ -160,7 +159,7 @@ def load(name: str) -> Generator:
 
 def _path(name: str) -> str:
     if not name.endswith(".keras"):
-        raise UsageError(f"unknown GAN {name!r}: name the generator.keras of `raydream gan`")
+        raise UsageError(f"GAN {name}: must be the path or URL of a generator.keras from `raydream gan`")
     return assets.fetch(name, "GAN")
 
 
@@ -174,14 +173,14 @@ def _loaded(path: str, digest: str) -> KerasModel:
     from raydream.core.networks import loading
 
     model = loading.load_keras(path, what="GAN")
-    inputs, outputs = [part.shape for part in model.inputs], [part.shape for part in model.outputs]
-    if not (
-        len(inputs[0]) == 2
-        and [len(shape) for shape in inputs[1:]] in ([], [4])
-        and len(outputs) == 1
-        and len(outputs[0]) == 4
-        and outputs[0][3] == 3
-        and None not in (*inputs[0][1:], *outputs[0][1:])
-    ):
-        raise UsageError(f"GAN file {Path(path).name} is no generator: use the generator.keras of raydream gan")
+    if not _is_generator(model):
+        raise UsageError(f"GAN file {Path(path).name} is not a generator: give a generator.keras from `raydream gan`")
     return model
+
+
+def _is_generator(model: KerasModel) -> bool:
+    """Whether a model makes square images of latents (and noise maps)."""
+    inputs, outputs = [tuple(part.shape) for part in model.inputs], [tuple(part.shape) for part in model.outputs]
+    known = all(None not in shape[1:] for shape in (*inputs, *outputs))
+    lengths = [len(shape) for shape in inputs]
+    return known and lengths in ([2], [2, 4]) and len(outputs) == 1 and outputs[0][1:] == (outputs[0][1],) * 2 + (3,)

@@ -1,11 +1,11 @@
-"""Commands that make pictures out of nothing but noise: imagine, walk."""
+"""Commands that make pictures from noise: imagine, walk."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 import typer
 
@@ -22,17 +22,38 @@ class _Picture(Protocol):
         """Writes the picture with its metadata."""
 
 
+class _Target(NamedTuple):
+    """The options -o, -n and --force."""
+
+    output: str
+    number: int
+    force: bool
+
+    def names(self) -> tuple[str, list[str]]:
+        """The folder of -o, and the names of the pictures in it."""
+        from raydream.data import storage
+
+        if pictures.is_folder(self.output):
+            return self.output, [f"imagined-{number:04d}.png" for number in range(self.number)]
+        pictures.check_place(self.output, [""] * self.number, force=True)
+        folder, name = storage.split(self.output)
+        return folder, [name]
+
+
 def imagine(
     output: pictures.Output = ".",
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of pictures.")] = 1,
     size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Width and height in pixels. Default: the recipe's, or 512x512.")
+        str | None,
+        typer.Option(
+            metavar="WxH", help="Width and height in pixels. Default: the recipe's, or 512x512; a GAN has one size."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed gives other pictures.")] = None,
     gan: Annotated[
         str | None,
         typer.Option(
-            metavar="GAN", help="Make the pictures with a GAN: the path or URL of a generator.keras of `raydream gan`."
+            metavar="GAN", help="Use a GAN, not a recipe: the path or URL of a generator.keras from `raydream gan`."
         ),
     ] = None,
     recipe: Annotated[
@@ -54,15 +75,13 @@ def imagine(
     """
     wanted = None if size is None else _height_and_width(size)
     if gan is None:
-        return _dreamed(recipe or "noise", commands.changes(set or []), (output, count, force), wanted, seed)
+        return _dreamed(recipe or "noise", commands.changes(set or []), _Target(output, count, force), wanted, seed)
     if recipe or set:
         raise UsageError("--gan: a GAN has no recipe: leave out --recipe and --set")
-    return _generated(gan, (output, count, force), wanted, seed or 0)
+    return _generated(gan, _Target(output, count, force), wanted, seed or 0)
 
 
-def _dreamed(
-    recipe: str, values: dict[str, Any], where: tuple[str, int, bool], size: Size | None, seed: int | None
-) -> int:
+def _dreamed(recipe: str, values: dict[str, Any], target: _Target, size: Size | None, seed: int | None) -> int:
     from raydream import api, imagining
     from raydream.recipe import Recipe
 
@@ -72,53 +91,39 @@ def _dreamed(
         values["seed"] = seed
     resolved, backbone = api.loaded(Recipe.load(recipe, values))
     inside = {"recipe_digest": resolved.digest}
-    return _made(where, lambda number: inside, lambda number: imagining.dreamed(resolved, backbone, number))
+    return _made(target, lambda number: inside, lambda number: imagining.dreamed(resolved, backbone, number))
 
 
-def _generated(gan: str, where: tuple[str, int, bool], size: Size | None, seed: int) -> int:
+def _generated(gan: str, target: _Target, size: Size | None, seed: int) -> int:
     from raydream import generators
 
     generator = generators.load(gan)
     if size not in (None, (generator.side, generator.side)):
         raise UsageError(f"--size: GAN {gan} makes pictures of {generator.side}x{generator.side} pixels only")
     inside = {"gan_sha256": generator.digest, "seed": seed}
-    return _made(where, lambda number: inside | {"number": number}, lambda number: generator.picture(number, seed))
+    return _made(target, lambda number: inside | {"number": number}, lambda number: generator.picture(number, seed))
 
 
-def _made(
-    where: tuple[str, int, bool], inside: Callable[[int], dict[str, Any]], make: Callable[[int], _Picture]
-) -> int:
+def _made(target: _Target, inside: Callable[[int], dict[str, Any]], make: Callable[[int], _Picture]) -> int:
     """Makes the pictures that are not there yet, and prints all names.
 
     Args:
-        where: -o, the number of pictures, and --force.
+        target: where the pictures go, and how many.
         inside: the metadata in the file of a picture that is there already.
         make: makes the picture with a number.
     """
     from raydream import imagining
     from raydream.data.storage import Folder
 
-    output, count, force = where
-    folder, names = _targets(output, count)
+    folder, names = target.names()
     for number, name in enumerate(names):
         out, place = Folder(folder or "."), pictures.place(folder, name)
         if imagining.kept(out, name, inside(number)) is None:
-            if out.exists(name) and not force:
+            if out.exists(name) and not target.force:
                 raise UsageError(f"{place} exists: use another name, or --force to overwrite it")
             make(number).save(place)
         print(place)
     return commands.OK
-
-
-def _targets(output: str, count: int) -> tuple[str, list[str]]:
-    """The folder of -o, and the names of the pictures in it."""
-    from raydream.data import storage
-
-    if pictures.is_folder(output):
-        return output, [f"imagined-{number:04d}.png" for number in range(count)]
-    pictures.check_place(output, [""] * count, force=True)
-    folder, name = storage.split(output)
-    return folder, [name]
 
 
 def _height_and_width(text: str) -> Size:
@@ -130,16 +135,16 @@ def _height_and_width(text: str) -> Size:
 def walk(
     gan: Annotated[
         str,
-        typer.Argument(metavar="GAN", help="The path or URL of a generator.keras of `raydream gan`."),
+        typer.Argument(metavar="GAN", help="The path or URL of a generator.keras from `raydream gan`."),
     ],
     output: Annotated[str, typer.Option("--output", "-o", help="Output: .mp4, .webm, .webp or .gif.")],
-    count: Annotated[int, typer.Option("--count", "-n", min=2, help="Pictures on the way.")] = 8,
+    count: Annotated[int, typer.Option("--count", "-n", min=2, help="Number of pictures in the walk.")] = 8,
     seconds: Annotated[float, typer.Option(min=0.04, max=3600, help="Seconds from each picture to the next.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other pictures.")] = 0,
     fps: Fps = "25",
     force: pictures.Force = False,
 ) -> int:
-    """Walk through the pictures of a GAN: an endless animation from each picture to the next.
+    """Walk through the pictures of a GAN: a looping animation that turns each picture into the next.
 
     The pictures are those of `raydream imagine` with the same seed.
     """

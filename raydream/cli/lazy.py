@@ -47,8 +47,7 @@ JOBS = {
     "gan": Job(
         "raydream.jobs.train_gan",
         "GanTraining",
-        "Train a GAN on dreams: it makes images out of noise that are dreams. "
-        "The same command continues where it stopped.",
+        "Train a GAN on dreams, which makes new dreams from noise. The same command continues where it stopped.",
         "dreams trained --size 64",
         ("data", "output"),
     ),

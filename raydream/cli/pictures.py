@@ -163,7 +163,7 @@ def replay(
     data = storage.read(image, what="dream")
     dream: Dream | Picture
     if (inside := codec.read_metadata(data) or {}).get("gan"):
-        dream = generators.again(inside, image)
+        dream = generators.remake(inside, image)
     else:
         dream = _dreamed_again(data, image, source, commands.changes(set or []))
     if output:

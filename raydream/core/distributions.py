@@ -14,13 +14,13 @@ from raydream.types import Images
 Features = NDArray[np.float64]  # (images, channels)
 
 _SIDE = 128  # pixels: smaller images are enlarged, since deep layers need some pixels
-_TOGETHER = 32  # images
+_BATCH = 32  # images
 _NEIGHBOURS = 5  # as in the paper on density and coverage
 _NEAR = 0.5  # of the usual distance to the nearest image
 
 
 class Extractor:
-    """Features of images: the means of the layers of a backbone over all positions."""
+    """Features of images (images, channels): the means of the layers of a backbone over all positions."""
 
     def __init__(self, backbone: Backbone) -> None:
         import tensorflow as tf
@@ -34,16 +34,16 @@ class Extractor:
         self._pooled = tf.function(pooled, autograph=False)
 
     def __call__(self, images: Images) -> Features:
-        """The features of images (n, side, side, 3) in [-1, 1]."""
-        parts = (images[start : start + _TOGETHER] for start in range(0, len(images), _TOGETHER))
+        """The features of images (n, side, side, 3) in [-1, 1]; smaller ones are enlarged to 128 pixels."""
+        parts = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
         return np.concatenate([np.asarray(self._pooled(part), np.float64) for part in parts])
 
 
 def kid(made: Features, real: Features) -> float:
-    """The kernel distance of two sets (Bińkowski et al., "Demystifying MMD GANs", 2018): 0 if they are alike.
+    """The kernel Inception distance of two sets (Bińkowski et al., "Demystifying MMD GANs", 2018): 0 if they are alike.
 
-    It is the unbiased squared maximum mean discrepancy with the kernel (x y / channels + 1)^3, so it can be slightly
-    below 0. Values depend on the network; those of the usual Inception features are other numbers.
+    It is the unbiased squared maximum mean discrepancy with the kernel (x·y / channels + 1)³, so it can be slightly
+    negative. It depends on the features, so it cannot be compared with the values of papers.
 
     Raises:
         ValueError: a set has fewer than two images.
@@ -64,8 +64,8 @@ def density_and_coverage(made: Features, real: Features) -> tuple[float, float]:
     """Density and coverage (Naeem et al., "Reliable Fidelity and Diversity Metrics", 2020).
 
     A ball around each real image reaches to its fifth nearest real neighbour. Density is how many balls a made image
-    lies in, divided by 5: near 1 if the sets are alike. Coverage is the share of balls with a made image inside, at
-    most 1.
+    lies in, divided by 5: near 1 if the sets are alike. Coverage is the share of balls with a made image inside: about
+    0.97 if the sets are alike and of the same size.
 
     Raises:
         ValueError: there are fewer than six real images.
@@ -85,14 +85,14 @@ def nearest(images: Features, others: Features) -> NDArray[np.float64]:
 def near_copies(made: Features, learnt: Features, held_out: Features) -> float:
     """The share of made images that are near copies of training images.
 
-    A near copy is less than half as far from its nearest training image as held-out images usually are (the median).
+    A near copy is closer to its nearest training image than half the median of that distance for held-out images.
     """
     usual = np.median(nearest(held_out, learnt))
     return float(np.mean(nearest(made, learnt) < _NEAR * usual))
 
 
 def percentile(values: NDArray[np.floating[Any]], real: NDArray[np.floating[Any]]) -> float:
-    """The mean percentile of values among the real ones: 50 if both have the same distribution."""
+    """The mean percentile rank of values among the real ones: 50 if both have the same distribution."""
     ordered = np.sort(real)
     ranks = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
     return float(100.0 * np.mean(ranks / (2.0 * len(ordered))))

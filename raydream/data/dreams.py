@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from raydream.data import codec
 from raydream.data.inputs import images_among
 from raydream.data.storage import Folder
-from raydream.data.unpacking import image_columns, packed_files, tar_files, unpacked
+from raydream.data.unpacking import image_columns, parquet_files, tar_files, unpack_once
 from raydream.errors import UsageError
 from raydream.recipe import Recipe
 
@@ -28,23 +28,23 @@ class Dreams:
     names: list[str]
 
 
-def dreams_in(source: str, out: Folder, say: Callable[[str], None]) -> Dreams:
+def find_dreams(source: str, out: Folder, say: Callable[[str], None]) -> Dreams:
     """The dreams of a data set, or the images of a folder.
 
     Args:
         source: path or URL of the folder.
         out: output of the job, into which the images inside Parquet or tar files are written first.
-        say: shows a line.
+        say: called with a line of progress.
 
     Raises:
         UsageError: there are none.
     """
     folder = source.rstrip("/")
-    if files := packed_files(source):
+    if files := parquet_files(source):
         columns = image_columns(source, files[0])
-        folder = unpacked(source, out, ("dream" if "dream" in columns else columns[0], None), say)
+        folder = unpack_once(source, out, ("dream" if "dream" in columns else columns[0], None), say)
     elif tar_files(source):
-        folder = unpacked(source, out, (None, None), say)
+        folder = unpack_once(source, out, (None, None), say)
     elif Folder(source).files("data/dream"):
         folder = f"{folder}/data/dream"
     names, _ = images_among(Folder(folder).files(), codec.IMAGE_ENDINGS)
@@ -58,7 +58,7 @@ def _unfinished(source: str) -> bool:
     return bool(Folder(source).files("_raydream"))
 
 
-def recipe_in(source: str, found: Dreams) -> Recipe | None:
+def find_recipe(source: str, found: Dreams) -> Recipe | None:
     """The recipe of a data set's dreams: that of the data set, or else the one inside the first dream; None if neither.
 
     Raises:

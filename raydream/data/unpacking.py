@@ -1,7 +1,8 @@
 """Unpacks the images inside Parquet and tar files, for training.
 
 Data sets of raydream, and those of Hugging Face's `datasets`, hold their images as a column of bytes. Training reads
-its images in another order in each epoch, so they are first written as single files: OUT/CLASS/FILE-ROW.png.
+its images in another order in each epoch, so they are first written as single files: OUT/CLASS/FILE-ROW.png, or
+OUT/FILE-KEY.png for tar files.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _CHUNK = 1 << 20  # bytes of a tar file that are read together
 Columns = tuple[str | None, str | None]  # of the images, and of their classes
 
 
-def packed_files(source: str) -> list[str]:
+def parquet_files(source: str) -> list[str]:
     """The Parquet files of a folder, if it holds a data set with images inside: below the folder, sorted; else none."""
     if is_table(source):
         return []
@@ -71,10 +72,14 @@ def _damage_named(source: str, name: str) -> Iterator[None]:
         raise UsageError(f"{source.rstrip('/')}/{name} is damaged") from error
 
 
-def check_packed(source: str, columns: tuple[str | None, str]) -> None:
-    """Raises the errors of `unpack`, and those of `labelled.check`; only the labels are read."""
+def check_parquet(source: str, columns: tuple[str | None, str]) -> None:
+    """Checks the columns and the labels of a data set in Parquet files, without reading its images.
+
+    Raises:
+        UsageError: see `unpack` and `labelled.check`.
+    """
     labels = []
-    for name in packed_files(source):
+    for name in parquet_files(source):
         file = _opened(source, name)
         _columns(source, name, file, columns)
         column = columns[1]
@@ -86,10 +91,10 @@ def check_packed(source: str, columns: tuple[str | None, str]) -> None:
     check(source, Labelled(folder=source, names=(), labels=tuple(numbers[c] for c in labels), classes=classes))
 
 
-def unpacked(source: str, out: Folder, columns: Columns, say: Callable[[str], None]) -> str:
-    """The folder with the unpacked images of a data set, inside the output of a job; the first time, they are unpacked.
+def unpack_once(source: str, out: Folder, columns: Columns, say: Callable[[str], None]) -> str:
+    """Unpacks the images of a data set into the output of a job, unless that is done; returns their folder.
 
-    Args and errors are those of `unpack`; `say` shows a line.
+    Args and errors are those of `unpack`; `say` is called with a line of progress.
     """
     digest = hashlib.sha256(json.dumps([source, *columns]).encode()).hexdigest()[:12]
     name = f"_raydream/images-{digest}"
@@ -109,11 +114,11 @@ def unpack(source: str, output: str, columns: Columns) -> None:
         columns: columns of the images (None for the first one) and of the classes (None for no class folders).
 
     Raises:
-        UsageError: a file is damaged, a column is missing, or a label is no class.
+        UsageError: a file is damaged, a column is missing, or a label is not a class name.
     """
     out, done = Folder(output), {*Folder(output).files()}
     with ThreadPoolExecutor(_THREADS) as pool:
-        for name in packed_files(source):
+        for name in parquet_files(source):
             file = _opened(source, name)
             column, label = _columns(source, name, file, columns)
             with _damage_named(source, name):
@@ -133,17 +138,22 @@ def tar_files(source: str) -> list[str]:
 
 
 def _in_tar(source: str, name: str, column: str | None) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of each image of a column (None for `dream`): its name in the tar file is KEY.COLUMN.ENDING."""
+    """(name, bytes) of each image of a column (None for `dream`); in the tar file, it is called KEY.COLUMN.ENDING."""
     reader = io.BufferedReader(RangedFile(Folder(source), name), _CHUNK)
     try:
         with tarfile.open(fileobj=reader) as tar:
             for info in tar:
-                key, _, rest = info.name.partition(".")
+                key, _, rest = info.name.rpartition("/")[2].partition(".")
                 member = tar.extractfile(info) if rest.startswith(f"{column or 'dream'}.") else None
                 if member:
-                    yield f"{key.replace('/', '-')}.{rest.rpartition('.')[2]}", member.read()
+                    yield f"{_stem(name)}-{key}.{rest.rpartition('.')[2]}", member.read()
     except tarfile.TarError as error:
         raise UsageError(f"{source.rstrip('/')}/{name} is not a tar file, or is incomplete") from error
+
+
+def _stem(file: str) -> str:
+    """The name of a data file, as a part of the names of its images."""
+    return file.removeprefix("data/").rpartition(".")[0].replace("/", "-")
 
 
 def _class(label: Any, where: str) -> str:
@@ -175,8 +185,7 @@ def _groups(file: pq.ParquetFile, columns: list[str]) -> Iterator[list[tuple[int
 def _images(
     file: str, rows: list[tuple[int, dict[str, Any]]], column: str, label: str | None
 ) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of each image; one that is no image keeps the ending `.png`, and the training lists it."""
-    stem = file.removeprefix("data/").removesuffix(".parquet").replace("/", "-")
+    """(name, bytes) of each image; data that are not an image get the ending `.png`, and the training lists them."""
     for number, row in rows:
         data = row[column]["bytes"] if isinstance(row[column], dict) else row[column]
         try:
@@ -184,4 +193,4 @@ def _images(
         except ValueError:
             ending = ".png"
         folder = f"{_class(row[label], f'{label} of row {number} of {file}')}/" if label else ""
-        yield f"{folder}{stem}-{number:06d}{ending}", data or b""
+        yield f"{folder}{_stem(file)}-{number:06d}{ending}", data or b""

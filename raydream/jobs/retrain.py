@@ -57,20 +57,20 @@ def run(job: Retraining) -> dict[str, Any]:
     """
     from raydream.data.labelled import list_labelled
     from raydream.data.storage import Folder
-    from raydream.data.unpacking import check_packed, packed_files, unpacked
+    from raydream.data.unpacking import check_parquet, parquet_files, unpack_once
     from raydream.jobs.dreaming.lease import Lease
     from raydream.jobs.retraining.base import prepare
 
     job = prepare(job)
     found = None
-    if packed_files(job.data):
-        check_packed(job.data, (job.image_column, job.label_column))
+    if parquet_files(job.data):
+        check_parquet(job.data, (job.image_column, job.label_column))
     else:
         found = list_labelled(job.data, job.label_column)
     with Lease(job.output) as lease:
         if found is None:  # the images of a data set are first written into the output as single files
             columns = job.image_column, job.label_column
-            found = list_labelled(unpacked(job.data, Folder(job.output), columns, _say))
+            found = list_labelled(unpack_once(job.data, Folder(job.output), columns, _say))
         return _make(job, found, lease)
 
 

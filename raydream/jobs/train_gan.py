@@ -1,18 +1,18 @@
-"""Trains a GAN on dreams, on Ray Train: it makes images out of noise that are dreams.
+"""Trains a GAN on dreams, on Ray Train. It makes new dreams from noise.
 
     python -m raydream.jobs.train_gan --data dreams --output trained
 
-The data is the output of the data set job, or any folder of pictures. The GAN learns from random crops of the dreams at
-their own scale, since a dream that is shrunk is no dream any more. The same command continues where it stopped.
+The data is the output of the data set job, or any folder of pictures. The GAN learns from random crops of the dreams.
+These are not resized, since shrinking a dream removes its details. The same command continues where it stopped.
 
     OUT/generator.keras            the generator of the epoch with the lowest KID: for `raydream imagine --gan`
-    OUT/evaluation.json            its figures, and those of real dreams
-    OUT/README.md                  the card: data, command, figures
+    OUT/evaluation.json            its metrics, and those of real dreams
+    OUT/README.md                  the card: data, command, metrics
     OUT/grids/epoch-00012.png      pictures of the same noise after each epoch
-    OUT/epochs.webp                these as an animation
+    OUT/epochs.webp                the grids as an animation
     OUT/walk.webp                  a walk through the latent space
     OUT/metrics.jsonl              one line for each epoch
-    OUT/tensorboard/...            both for TensorBoard
+    OUT/tensorboard/...            metrics and grids for TensorBoard
     OUT/unreadable.csv             dreams that cannot be used, with the reason (only if any)
     OUT/_raydream/...              checkpoints, settings, images of packed data sets
 """
@@ -39,7 +39,7 @@ def run(job: GanTraining) -> dict[str, Any]:
     """Trains the GAN, or continues an earlier run.
 
     Returns:
-        The figures of the GAN and of real dreams, as in `evaluation.json`.
+        The metrics of the GAN and of real dreams, as in `evaluation.json`.
 
     Raises:
         UsageError: an option, the data or the network cannot be used.
@@ -48,21 +48,22 @@ def run(job: GanTraining) -> dict[str, Any]:
     """
     from raydream.jobs.dreaming.lease import Lease
     from raydream.jobs.generating.finish import finish
-    from raydream.jobs.generating.plan import Judge, planned, prepare
+    from raydream.jobs.generating.plan import FeatureNetwork, make_plan, prepare
     from raydream.jobs.generating.train import train
     from raydream.jobs.train import fit, settings
 
     job = prepare(job)
     with Lease(job.output) as lease:
-        plan = planned(job, _say)
+        plan = make_plan(job, _say)
         names = json.dumps([plan.learnt, plan.held_out]).encode()
         digests = {
-            "network (digest)": Judge(job).digest[:12],
+            "network (digest)": FeatureNetwork(job).digest[:12],
             "recipe (digest)": plan.recipe.digest[:12],
-            "dreams (digest)": hashlib.sha256(names).hexdigest()[:12],
+            "names of the dreams (digest)": hashlib.sha256(names).hexdigest()[:12],
         }
-        settings.check_or_store(job.output, {k: v for k, v in asdict(job).items() if k not in _CHANGEABLE} | digests)
-        fit.run(train, {"plan": plan, "lease": lease.token}, job, job.method.batch_size)
+        values = asdict(job) | job.hyperparameters._asdict()
+        settings.check_or_store(job.output, {k: v for k, v in values.items() if k not in _CHANGEABLE} | digests)
+        fit.run(train, {"plan": plan, "lease": lease.token}, job, job.hyperparameters.batch_size)
         lease.check()
         return finish(plan)
 
@@ -72,7 +73,7 @@ def _say(text: str) -> None:
 
 
 def main(job: Callable[..., GanTraining]) -> int:
-    """Train a GAN on dreams: it makes images out of noise that are dreams.
+    """Train a GAN on dreams, which makes new dreams from noise.
 
     The same command continues where it stopped; with more --epochs, it goes on.
 
@@ -80,11 +81,11 @@ def main(job: Callable[..., GanTraining]) -> int:
     """
     asked = job()
     try:
-        figures = run(asked)
+        metrics = run(asked)
     except KeyboardInterrupt:
         _say("interrupted: finished epochs are kept, the same command continues")
         return commands.INTERRUPTED
-    found = ", ".join(f"{name} {value:.3g}" for name, value in figures["gan"].items())
+    found = ", ".join(f"{name} {value:.3g}" for name, value in metrics["gan"].items())
     _say(f"{found}: see {asked.output.rstrip('/')}/README.md")
     return commands.OK
 

@@ -1,4 +1,4 @@
-"""A generator and a critic that learn from each other; see `models.gan`.
+"""The training of a generator and a critic; see `models.gan`.
 
 In each step, both are updated from the same forward passes. The random numbers of a step are drawn for the whole batch,
 and each worker takes its part of them, so that several workers learn as one.
@@ -14,38 +14,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raydream.core.networks.saving import half_as_large
+from raydream.core.networks.saving import compressed_keras
 from raydream.training.learner import Batch
 from raydream.types import Image, Images, KerasModel, Tensor, Variable
 
 GENERATOR = "generator.keras"
 
-# ---- losses: lower for a logit that is more on the side of "real"
+# ---- losses: element by element, for logits of any shape; they decrease as a logit increases, which means "real"
 
 
-def hinge(logits: Tensor) -> Tensor:
-    """What the critic loses for each logit of a real image (Lim and Ye, "Geometric GAN", 2017)."""
+def hinge_loss(logits: Tensor) -> Tensor:
+    """The critic's loss for real images: max(0, 1 - logit) (Lim and Ye, "Geometric GAN", 2017)."""
     import tensorflow as tf
 
-    loss: Tensor = tf.nn.relu(logits * -1.0 + 1.0)
+    loss: Tensor = tf.nn.relu(1.0 - logits)
     return loss
 
 
-def negative(logits: Tensor) -> Tensor:
-    """What the generator loses for each logit of its images, if the critic has the hinge loss."""
-    return logits * -1.0
+def hinge_generator_loss(logits: Tensor) -> Tensor:
+    """The generator's loss beside `hinge_loss`: -logit."""
+    return -logits
 
 
-def cross_entropy(logits: Tensor) -> Tensor:
-    """What both lose (Goodfellow et al., 2014): the critic for real images, the generator for its own."""
+def non_saturating_loss(logits: Tensor) -> Tensor:
+    """The loss of both networks: log(1 + exp(-logit)) (Goodfellow et al., "Generative Adversarial Nets", 2014)."""
     import tensorflow as tf
 
-    loss: Tensor = tf.nn.softplus(logits * -1.0)
+    loss: Tensor = tf.nn.softplus(-logits)
     return loss
 
 
-def _mean(losses: Sequence[Tensor]) -> Tensor:
-    """The loss of each image (n,): the mean over all positions of a map, summed over the maps."""
+def _per_image(losses: Sequence[Tensor]) -> Tensor:
+    """The loss of each image (n,): the mean over the positions of each map, summed over the maps."""
     import tensorflow as tf
 
     total: Tensor = tf.add_n([tf.reduce_mean(loss, axis=tuple(range(1, len(loss.shape)))) for loss in losses])
@@ -56,8 +56,8 @@ def _mean(losses: Sequence[Tensor]) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
-    """This worker's share of each batch.
+class WorkerRandom:
+    """Random numbers for this worker's part of each batch; they are drawn for the whole batch.
 
     Attributes:
         batch_size: images of a batch, over all workers.
@@ -71,13 +71,13 @@ class Share:
     workers: int = 1
 
     def draw(self, kind: str, shape: Sequence[int], step: Tensor, use: int) -> Tensor:
-        """Random numbers (n, *shape) for the n images of this worker.
+        """Random numbers (n, *shape) for the n images of this worker in a step.
 
         Args:
             kind: `normal` (mean 0, variance 1) or `uniform` (from 0 to 1).
             shape: shape for one image.
             step: number of the step.
-            use: another one gives other numbers in the same step, from 0 to 7.
+            use: which draw of the step it is, from 0 to 7.
         """
         import tensorflow as tf
 
@@ -88,16 +88,19 @@ class Share:
 
 
 def augmented(images: Tensor, numbers: Tensor, shift: float = 0.125, hole: float = 0.25) -> Tensor:
-    """Moves each image, and covers a square of it with grey (Zhao et al., "DiffAugment", 2020); differentiable.
+    """Translation and cutout of DiffAugment, which are differentiable.
 
-    A critic that only sees changed images cannot learn the training images by heart. Colours stay as they are, since
-    those of a dream matter.
+    They keep the critic from memorizing the training images (Zhao et al., "Differentiable Augmentation for
+    Data-Efficient GAN Training", 2020). Colours stay as they are, since the generator is to learn those of dreams.
 
     Args:
         images: (n, side, side, 3) in [-1, 1].
-        numbers: uniform random numbers (n, 4) in [0, 1): the shift and the place of the square.
-        shift: the largest shift, as a share of the side; grey moves in.
-        hole: side of the square, as a share of the side.
+        numbers: uniform random numbers (n, 4) in [0, 1): the translation and the place of the cutout.
+        shift: the largest translation, as a fraction of the side; grey moves in.
+        hole: side of the square that becomes grey, as a fraction of the side.
+
+    Returns:
+        Images (n, side, side, 3) in [-1, 1].
     """
     import tensorflow as tf
 
@@ -115,8 +118,8 @@ def augmented(images: Tensor, numbers: Tensor, shift: float = 0.125, hole: float
     return result
 
 
-def noise_of(generator: KerasModel, numbers: Sequence[int], seed: int) -> list[NDArray[np.float32]]:
-    """The inputs of a generator for numbered images: each depends on its number and the seed alone."""
+def generator_inputs(generator: KerasModel, numbers: Sequence[int], seed: int) -> list[NDArray[np.float32]]:
+    """The inputs of a generator, for images with these numbers: each depends on its number and the seed alone."""
     streams = [np.random.default_rng((seed, number)) for number in numbers]
     shapes = [part.shape[1:] for part in generator.inputs]
     drawn = [[stream.standard_normal(shape, np.float32) for shape in shapes] for stream in streams]
@@ -127,36 +130,36 @@ def noise_of(generator: KerasModel, numbers: Sequence[int], seed: int) -> list[N
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class GanOptions:
     """How both networks learn.
 
     Attributes:
-        critic_loss: loss of the critic for each logit of a real image; for others, of the negative logit.
-        generator_loss: loss of the generator for each logit of its images.
-        average: the share of the averaged generator that stays at each step; it is what is used in the end.
+        critic_loss: the critic's loss for the logits of real images; for generated images, it gets the negated logits.
+        generator_loss: the generator's loss for the logits of its images.
+        ema_decay: decay of the exponential moving average of the generator's weights, which is what is exported.
         augment: whether the critic sees images that are changed at random; see `augmented`.
     """
 
     critic_loss: Callable[[Tensor], Tensor]
     generator_loss: Callable[[Tensor], Tensor]
-    average: float
+    ema_decay: float
     augment: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measures:
-    """What is done with the averaged generator after each epoch.
+class Evaluation:
+    """How the averaged generator is evaluated after each epoch.
 
     Attributes:
-        evaluate: its figures; empty sums on all workers but the first.
+        metrics: its metrics; zeros on all workers but the first.
         pictures: rows of a grid of its images.
     """
 
-    evaluate: Callable[[KerasModel], Mapping[str, float]]
+    metrics: Callable[[KerasModel], Mapping[str, float]]
     pictures: Callable[[KerasModel], Sequence[Sequence[Image]]]
 
 
-class Adversaries:
+class GanLearner:
     """A `Learner`: a generator, its moving average, and a critic."""
 
     def __init__(
@@ -164,23 +167,23 @@ class Adversaries:
         networks: tuple[KerasModel, KerasModel],
         features: Callable[[Tensor], Any],
         optimizers: tuple[Any, Any],
-        rules: Rules,
-        share: Share,
-        measures: Measures,
+        options: GanOptions,
+        random: WorkerRandom,
+        evaluation: Evaluation,
     ) -> None:
         """Starts with new networks.
 
         Args:
             networks: the generator and the critic.
-            features: what the critic gets of images (n, size, size, 3) in [-1, 1].
+            features: maps images (n, size, size, 3) in [-1, 1] to the inputs of the critic.
             optimizers: those of the generator and of the critic.
-            rules, share, measures: see there.
+            options, random, evaluation: see their classes.
         """
         import keras
 
         self.generator, self.critic = self._networks = networks
         self._features, self._optimizers = features, optimizers
-        self._rules, self._share, self._measures = rules, share, measures
+        self._options, self._random, self._evaluation = options, random, evaluation
         self.averaged = keras.models.clone_model(self.generator)
         self.averaged.set_weights(self.generator.get_weights())
         self.averaged.trainable = False
@@ -202,60 +205,61 @@ class Adversaries:
         """See `Learner.step`; `image` is uint8 (n, size, size, 3)."""
         import tensorflow as tf
 
-        number = tf.convert_to_tensor(self._optimizers[0].iterations)  # before it is counted up
-        inputs = [self._share.draw("normal", x.shape[1:], number, use) for use, x in enumerate(self.generator.inputs)]
+        number = tf.convert_to_tensor(self._optimizers[0].iterations)  # before it is incremented
+        inputs = [self._random.draw("normal", x.shape[1:], number, use) for use, x in enumerate(self.generator.inputs)]
         real = tf.cast(batch["image"], tf.float32) / 127.5 - 1.0
         with tf.GradientTape(persistent=True) as tape:
-            made = self.generator(inputs, training=True)
-            of_real, of_made = self._judged(real, number, 2), self._judged(made, number, 3)
-            generator = _mean([self._rules.generator_loss(logits) for logits in of_made])
-            critic = _mean([self._rules.critic_loss(logits) for logits in of_real])
-            critic = critic + _mean([self._rules.critic_loss(logits * -1.0) for logits in of_made])
+            fake = self.generator(inputs, training=True)
+            real_logits, fake_logits = self._logits(real, number, 2), self._logits(fake, number, 3)
+            generator_losses = _per_image([self._options.generator_loss(logits) for logits in fake_logits])
+            critic_losses = _per_image([self._options.critic_loss(logits) for logits in real_logits])
+            critic_losses += _per_image([self._options.critic_loss(-logits) for logits in fake_logits])
             # The sum over the workers' parts, which the strategy takes, is the mean over the whole batch.
-            totals = [tf.reduce_sum(losses) / self._share.batch_size for losses in (generator, critic)]
-        pairs = [(total, network.trainable_variables) for total, network in zip(totals, self._networks, strict=True)]  # type: ignore[attr-defined]
-        gradients = [tape.gradient(total, weights) for total, weights in pairs]
-        for (_, weights), gradient, optimizer in zip(pairs, gradients, self._optimizers, strict=True):
-            optimizer.apply_gradients(zip(gradient, weights, strict=True))
-        moved = self._stays(number) * -1.0 + 1.0
+            losses = [tf.reduce_sum(each) / self._random.batch_size for each in (generator_losses, critic_losses)]
+        weights = [list(network.trainable_variables) for network in self._networks]  # type: ignore[attr-defined]
+        gradients = [tape.gradient(*pair) for pair in zip(losses, weights, strict=True)]
+        for optimizer, *pair in zip(self._optimizers, gradients, weights, strict=True):
+            optimizer.apply_gradients(zip(*pair, strict=True))
+        rate = 1.0 - self._decay(number)
         for mean, now in zip(self.averaged.variables, self.generator.variables, strict=True):
-            mean.assign(mean + (now - mean) * moved)
+            mean.assign(mean + (now - mean) * rate)
         return {
-            "generator loss": tf.reduce_sum(generator),
-            "critic loss": tf.reduce_sum(critic),
-            "examples": tf.cast(tf.shape(critic)[0], tf.float32),
+            "generator loss": tf.reduce_sum(generator_losses),
+            "critic loss": tf.reduce_sum(critic_losses),
+            "examples": tf.cast(tf.shape(critic_losses)[0], tf.float32),
         }
 
-    def _stays(self, step: Tensor) -> Tensor:
-        """The share of the average that stays; less in the first steps, which would weigh too much."""
+    def _decay(self, step: Tensor) -> Tensor:
+        """Decay of the average: smaller in the first steps, so that the initial weights are soon forgotten."""
         import tensorflow as tf
 
         done = tf.cast(step, tf.float32)
-        share: Tensor = tf.minimum(self._rules.average, (done + 1.0) / (done + 10.0))
-        return share
+        decay: Tensor = tf.minimum(self._options.ema_decay, (done + 1.0) / (done + 10.0))
+        return decay
 
-    def _judged(self, images: Tensor, step: Tensor, use: int) -> list[Tensor]:
+    def _logits(self, images: Tensor, step: Tensor, use: int) -> list[Tensor]:
         """The critic's logits, a map for each feature map."""
-        if self._rules.augment:
-            images = augmented(images, self._share.draw("uniform", (4,), step, use))
+        if self._options.augment:
+            images = augmented(images, self._random.draw("uniform", (4,), step, use))
         logits = self.critic(self._features(images), training=True)
         return logits if isinstance(logits, list) else [logits]
 
     def evaluate(self) -> Mapping[str, float]:
         """See `Learner.evaluate`."""
-        return self._measures.evaluate(self.averaged)
+        return self._evaluation.metrics(self.averaged)
 
     def pictures(self) -> Sequence[Sequence[Image]]:
         """See `Learner.pictures`."""
-        return self._measures.pictures(self.averaged)
+        return self._evaluation.pictures(self.averaged)
 
     def export(self, folder: Path) -> None:
         """Writes `generator.keras`, the averaged generator."""
-        (folder / GENERATOR).write_bytes(half_as_large(self.averaged))
+        (folder / GENERATOR).write_bytes(compressed_keras(self.averaged))
 
 
-def images_of(generator: KerasModel, inputs: Sequence[NDArray[np.float32]], together: int = 32) -> Images:
-    """The images (n, size, size, 3) in [-1, 1] of a generator's inputs; `together` are made at once."""
-    starts = range(0, len(inputs[0]), together)
-    made = (generator([part[n : n + together] for part in inputs], training=False) for n in starts)
+def generate(generator: KerasModel, inputs: Sequence[NDArray[np.float32]], batch_size: int = 32) -> Images:
+    """The images (n, size, size, 3) in [-1, 1] that a generator makes of its inputs; see `generator_inputs`."""
+    starts = range(0, len(inputs[0]), batch_size)
+    made = (generator([part[n : n + batch_size] for part in inputs], training=False) for n in starts)
+    # Keras loads a model from its file with a list of outputs.
     return np.concatenate([np.asarray(each[0] if isinstance(each, list) else each, np.float32) for each in made])

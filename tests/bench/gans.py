@@ -4,8 +4,8 @@
     python -m tests.bench.gans copies SIZE DREAMS GENERATOR.keras
     python -m tests.bench.gans seconds
 
-`compare` measures generators, and folders of pictures (random squares of them), against the same held-out dreams, and
-real dreams beside them. `copies` compares pictures with squares that cover all training dreams. `seconds` times one
+`compare` measures generators, and folders of pictures (random crops of them), against the same held-out dreams, and
+real dreams beside them. `copies` compares pictures with crops that cover all training dreams. `seconds` times one
 picture of a generator and a dream of the same size. Each part prints its rows of the tables in README.md.
 """
 
@@ -25,9 +25,9 @@ from raydream.core import distributions
 from raydream.data import codec
 from raydream.data.inputs import list_input
 from raydream.jobs.generating.job import GanTraining
-from raydream.jobs.generating.measures import NAMES, Measurer
-from raydream.jobs.generating.plan import Plan, planned, prepare
-from raydream.jobs.train.streams import square
+from raydream.jobs.generating.metrics import METRICS, Measurer
+from raydream.jobs.generating.plan import Plan, make_plan, prepare
+from raydream.jobs.train.streams import random_crop
 from raydream.types import Images
 
 SAMPLES = 1000
@@ -38,18 +38,18 @@ PATCH, PATCHES, DIRECTIONS = 7, 20_000, 256
 
 
 def plan_of(size: str, dreams: str, place: Path) -> Plan:
-    """The held-out dreams of the job with this size."""
+    """The plan of the job for pictures of this size."""
     job = prepare(GanTraining(data=dreams, output=str(place), size=int(size), samples=SAMPLES))
-    return planned(job, print)
+    return make_plan(job, print)
 
 
 def pictures(source: str, size: int) -> Images:
-    """The pictures of a generator, or squares of the pictures in a folder."""
+    """The pictures of a generator, or crops of the pictures in a folder."""
     if source.endswith(".keras"):
         return generators.load(source).images(range(SAMPLES), SEED)
     names = list_input(source).ids
-    squares = (square(source, names[n % len(names)], size, np.random.default_rng((SEED, n))) for n in range(SAMPLES))
-    return codec.from_uint8(np.stack(list(squares)))
+    crops = (random_crop(source, names[n % len(names)], size, np.random.default_rng((SEED, n))) for n in range(SAMPLES))
+    return codec.from_uint8(np.stack(list(crops)))
 
 
 def patches(images: Images) -> Any:
@@ -75,17 +75,17 @@ def compare(size: str, dreams: str, *named: str) -> Iterator[str]:
     plan = plan_of(size, dreams, Path(dreams).parent / "compare")
     measurer = Measurer(plan)
     reference, held_out = measurer.reference(SEED), measurer.crops(plan.held_out, SEED)
-    yield f"| {size} px | {' | '.join(NAMES)} | patches |"
-    yield f"|{'---|' * (len(NAMES) + 2)}"
+    yield f"| {size} px | {' | '.join(METRICS)} | patches |"
+    yield f"|{'---|' * (len(METRICS) + 2)}"
     contenders = {name: pictures(source, int(size)) for name, _, source in (each.partition("=") for each in named)}
     for name, images in {**contenders, "real dreams": measurer.crops(plan.learnt, SEED + 2)}.items():
-        figures = measurer.figures(images, reference)
-        values = [f"{figures[key]:.3g}" for key in NAMES]
+        figures = measurer.metrics(images, reference)
+        values = [f"{figures[key]:.3g}" for key in METRICS]
         yield f"| {name} | {' | '.join(values)} | {patch_distance(images, held_out):.4f} |"
 
 
 def copies(size: str, dreams: str, generator: str) -> Iterator[str]:
-    """The share of near copies, with squares half a side apart that cover all training dreams, also mirrored."""
+    """The share of near copies, with crops half a side apart that cover all training dreams, also mirrored."""
     plan = plan_of(size, dreams, Path(dreams).parent / "compare")
     measurer, side = Measurer(plan), int(size)
     covering = []
@@ -101,12 +101,12 @@ def copies(size: str, dreams: str, generator: str) -> Iterator[str]:
     usual = np.median(distributions.nearest(held_out, learnt))
     nearest = distributions.nearest(found, learnt) / usual
     share = distributions.near_copies(found, learnt, held_out)
-    yield f"near copies of {len(learnt):,} squares: {share:.4f}"
-    yield f"nearest square, relative to a held-out one's: {nearest.min():.2f} at least, {np.median(nearest):.2f} median"
+    yield f"near copies of {len(learnt):,} crops: {share:.4f}"
+    yield f"nearest crop, relative to a held-out one's: {nearest.min():.2f} at least, {np.median(nearest):.2f} median"
 
 
 def seconds() -> Iterator[str]:
-    """Seconds of one picture of a (new) generator, and of a dream of noise with the preset `noise`."""
+    """Seconds of one picture of an (untrained) generator, and of a dream of noise with the preset `noise`."""
     from raydream import api, imagining
     from raydream.models.gan import fastgan
     from raydream.recipe import Recipe
@@ -124,7 +124,7 @@ def seconds() -> Iterator[str]:
 
 
 def _median(work: Callable[[int], Any], rounds: int = ROUNDS) -> float:
-    """The median time of some rounds, after one that counts for nothing."""
+    """The median time of some rounds, after one warm-up round."""
     times = []
     for number in range(rounds + 1):
         began = time.monotonic()

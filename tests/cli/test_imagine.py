@@ -1,4 +1,4 @@
-"""imagine and walk: pictures out of noise, by a recipe or by a GAN; what is there is kept."""
+"""imagine and walk: pictures from noise, by a recipe or by a GAN; what is there is kept."""
 
 import hashlib
 from pathlib import Path
@@ -12,7 +12,7 @@ from raydream import generators
 from raydream.data import codec
 from raydream.errors import UsageError
 from raydream.models import gan
-from raydream.training.gan import noise_of
+from raydream.training.gan import generator_inputs
 from tests.cli.conftest import Cli
 
 
@@ -111,12 +111,12 @@ def test_a_walk_leads_through_the_pictures_and_back(cli: Cli, trained: str, tmp_
 
 
 def test_latents_keep_their_length_on_the_way(trained: str) -> None:
-    one, other = noise_of(generators.load(trained).model, [0, 1], 0)[0]
-    way = [generators._between(one, other, share) for share in np.linspace(0, 1, 9)]
+    one, other = generator_inputs(generators.load(trained).model, [0, 1], 0)[0]
+    way = [generators._slerp(one, other, share) for share in np.linspace(0, 1, 9)]
     lengths = np.linalg.norm(way, axis=1)
     np.testing.assert_allclose(lengths, np.linspace(np.linalg.norm(one), np.linalg.norm(other), 9), rtol=1e-5)
     np.testing.assert_allclose(way[-1], other, atol=1e-5)
-    assert np.array_equal(generators._between(one, one, 0.5), one)
+    assert np.array_equal(generators._slerp(one, one, 0.5), one)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_latents_keep_their_length_on_the_way(trained: str) -> None:
     [
         (("--gan", "GAN", "--size", "64x32"), "makes pictures of 32x32 pixels only"),
         (("--gan", "GAN", "-r", "noise"), "--gan: a GAN has no recipe: leave out --recipe and --set"),
-        (("--gan", "nothing"), "unknown GAN 'nothing': "),
+        (("--gan", "nothing"), "GAN nothing: must be the path or URL of a generator.keras from `raydream gan`"),
         (("--gan", "nothing.keras"), "GAN file nothing.keras does not exist"),
-        (("--gan", "TINY"), "is no generator: use the generator.keras of raydream gan"),
+        (("--gan", "TINY"), "is not a generator: give a generator.keras from `raydream gan`"),
     ],
 )
 def test_mistakes_are_one_line(words: tuple[str, ...], said: str, cli: Cli, trained: str, tiny_path: str) -> None:
@@ -146,4 +146,4 @@ def test_a_walk_needs_an_ending(cli: Cli, trained: str) -> None:
 def test_incomplete_metadata_are_one_line(change: dict[str, Any]) -> None:
     inside = {"gan": "x.keras", "gan_sha256": "ab", "seed": 0, "number": 0, **change}
     with pytest.raises(UsageError, match=r"x\.png was made by a GAN, but its metadata do not say which"):
-        generators.again(inside, "x.png")
+        generators.remake(inside, "x.png")

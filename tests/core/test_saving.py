@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from raydream.core.networks.saving import half_as_large, rounded
+from raydream.core.networks.saving import compressed_keras, rounded
 from tests.conftest import outputs
 
 
@@ -24,7 +24,7 @@ def test_values_are_rounded_to_eleven_bits() -> None:
 def test_the_file_is_half_as_large_and_keras_reads_it(tmp_path: Path) -> None:
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, keras.layers.Conv2D(256, 8, name="wide")(keras.layers.Conv2D(32, 1)(image)))
-    data = half_as_large(model)
+    data = compressed_keras(model)
     model.save(tmp_path / "plain.keras")
     assert len(data) < 0.6 * (tmp_path / "plain.keras").stat().st_size
     (tmp_path / "small.keras").write_bytes(data)

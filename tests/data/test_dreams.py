@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raydream.data import codec
-from raydream.data.dreams import dreams_in, recipe_in
+from raydream.data.dreams import find_dreams, find_recipe
 from raydream.data.files import picture
 from raydream.data.formats import BY_NAME
 from raydream.data.job import Format
@@ -61,11 +61,11 @@ def levels(folder: str, names: list[str]) -> list[float]:
 def test_each_format_gives_its_dreams_and_not_its_photographs(format: Format, tmp_path: Path) -> None:
     data_set(tmp_path / "dreams", format)
     said: list[str] = []
-    found = dreams_in(str(tmp_path / "dreams"), Folder(str(tmp_path / "out")), said.append)
+    found = find_dreams(str(tmp_path / "dreams"), Folder(str(tmp_path / "out")), said.append)
     assert levels(found.folder, found.names) == [0.0, 0.1, 0.2]
-    assert recipe_in(str(tmp_path / "dreams"), found) == RECIPE
+    assert find_recipe(str(tmp_path / "dreams"), found) == RECIPE
     assert len(said) == (format != "files"), "packed images are unpacked, and that is said"
-    again = dreams_in(str(tmp_path / "dreams"), Folder(str(tmp_path / "out")), said.append)
+    again = find_dreams(str(tmp_path / "dreams"), Folder(str(tmp_path / "out")), said.append)
     assert again == found
     assert len(said) == (format != "files"), "only once"
 
@@ -75,20 +75,20 @@ def test_a_folder_of_dreams_gives_all_of_them_and_the_recipe_inside(tmp_path: Pa
         inside = {"recipe": RECIPE.as_dict()}
         (tmp_path / f"{n}.png").write_bytes(encoded(n / 10, inside))
     (tmp_path / "notes.txt").write_text("no picture")
-    found = dreams_in(str(tmp_path), Folder(str(tmp_path / "out")), print)
+    found = find_dreams(str(tmp_path), Folder(str(tmp_path / "out")), print)
     assert found.names == ["0.png", "1.png"]
-    assert recipe_in(str(tmp_path), found) == RECIPE
+    assert find_recipe(str(tmp_path), found) == RECIPE
     (tmp_path / "0.png").write_bytes(encoded(0))
-    assert recipe_in(str(tmp_path), found) is None
+    assert find_recipe(str(tmp_path), found) is None
     (tmp_path / "0.png").write_bytes(b"no picture")
-    assert recipe_in(str(tmp_path), found) is None
+    assert find_recipe(str(tmp_path), found) is None
 
 
 def test_images_of_other_data_sets_are_found_in_their_first_column(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     images = [{"bytes": encoded(n / 10), "path": None} for n in range(2)]
     pq.write_table(pa.table({"image": images, "text": ["a", "b"]}), tmp_path / "data/train-00000.parquet")
-    found = dreams_in(str(tmp_path), Folder(str(tmp_path / "out")), print)
+    found = find_dreams(str(tmp_path), Folder(str(tmp_path / "out")), print)
     assert levels(found.folder, found.names) == [0.0, 0.1]
 
 
@@ -108,5 +108,5 @@ def test_what_cannot_be_used_is_one_line(file: str | None, said: str, tmp_path: 
     if file:
         Folder(str(source)).write(file, b"nothing of this kind")
     with pytest.raises(UsageError) as error:
-        dreams_in(str(source), Folder(str(tmp_path / "out")), print)
+        find_dreams(str(source), Folder(str(tmp_path / "out")), print)
     assert str(error.value) == said.format(source)

@@ -9,7 +9,7 @@ import pytest
 
 from raydream.data import codec
 from raydream.data.labelled import list_labelled
-from raydream.data.unpacking import check_packed, packed_files, unpack
+from raydream.data.unpacking import check_parquet, parquet_files, unpack
 from raydream.errors import UsageError
 
 
@@ -33,7 +33,7 @@ def dataset(folder: Path, labels: list[object], name: str = "00000") -> list[byt
 
 def test_each_image_becomes_a_file_of_its_class(tmp_path: Path) -> None:
     images = dataset(tmp_path / "in", ["cat", "dog", "cat", "dog", "cat", "dog"])
-    assert packed_files(str(tmp_path / "in")) == ["data/00000.parquet"]
+    assert parquet_files(str(tmp_path / "in")) == ["data/00000.parquet"]
     unpack(str(tmp_path / "in"), str(tmp_path / "out"), (None, "label"))
     assert (tmp_path / "out/cat/00000-000004.png").read_bytes() == images[4]
     found = list_labelled(str(tmp_path / "out"))
@@ -55,11 +55,11 @@ def test_files_of_one_name_in_several_folders_stay_apart(tmp_path: Path) -> None
 
 
 def test_a_table_is_no_data_set_and_a_broken_file_is_named(tmp_path: Path) -> None:
-    assert packed_files(str(tmp_path / "t.csv")) == []
+    assert parquet_files(str(tmp_path / "t.csv")) == []
     (tmp_path / "data").mkdir()
     (tmp_path / "data/0.parquet").write_bytes(b"no parquet")
     with pytest.raises(UsageError, match=r"data/0\.parquet is not a Parquet file, or is incomplete"):
-        packed_files(str(tmp_path))
+        parquet_files(str(tmp_path))
 
 
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_folders_of_images_are_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a.png").write_bytes(picture(0))
     pq.write_table(pa.table({"label": ["a"], "path": ["a.png"]}), tmp_path / "data/paths.parquet")
-    assert packed_files(str(tmp_path)) == []
+    assert parquet_files(str(tmp_path)) == []
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_labels_are_checked_before_anything_is_written(tmp_path: Path, labels: l
     source = str(tmp_path / "in")
     dataset(tmp_path / "in", labels)
     with pytest.raises(UsageError) as error:
-        check_packed(source, (None, "label"))
+        check_parquet(source, (None, "label"))
     assert str(error.value).startswith(said.format(source))
 
 
 def test_good_labels_pass_the_check(tmp_path: Path) -> None:
     dataset(tmp_path / "in", [1, 2, 1, 2, 1, 2])
-    check_packed(str(tmp_path / "in"), (None, "label"))
+    check_parquet(str(tmp_path / "in"), (None, "label"))
 
 
 def test_damage_inside_a_file_is_one_line(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_damage_inside_a_file_is_one_line(tmp_path: Path) -> None:
         unpack(str(tmp_path / "in"), str(tmp_path / "out"), (None, None))
     assert "\n" not in str(error.value)
     with pytest.raises(UsageError, match="is damaged"):
-        check_packed(str(tmp_path / "in"), (None, "label"))
+        check_parquet(str(tmp_path / "in"), (None, "label"))
 
 
 def test_a_row_without_an_image_costs_only_itself(tmp_path: Path) -> None:

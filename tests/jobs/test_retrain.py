@@ -251,7 +251,7 @@ def test_networks_that_cannot_be_retrained_are_one_line(
         ({"shares": (0.5, 0.5, 0.5)}, "shares 0.5,0.5,0.5: must be three numbers above 0 whose sum is 1"),
         ({"shares": (float("nan"), 0.5, 0.5)}, "shares nan,0.5,0.5: must be three numbers above 0 whose sum is 1"),
         ({"output": "/dev/null/out"}, "/dev/null/out cannot be written: /dev/null is not a folder"),
-        ({"workers": 3}, "batch_size 8 cannot be shared by 3 workers evenly: 9 can"),
+        ({"workers": 3}, "batch_size 8 is not a multiple of workers 3: 9 is"),
         ({"seed": 2**63}, "seed 9223372036854775808: must be below 2**63"),
         ({"mixup": float("inf")}, "mixup inf: must be a finite number"),
         ({"unfreeze": "hihg"}, "the network has no layer 'hihg' to train from: did you mean 'high'"),

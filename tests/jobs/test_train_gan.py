@@ -19,11 +19,11 @@ from raydream.data import codec
 from raydream.errors import UsageError
 from raydream.jobs import train_gan
 from raydream.jobs.generating.job import GanTraining
-from raydream.jobs.generating.plan import Judge
+from raydream.jobs.generating.plan import FeatureNetwork
 from tests.common import RAY, processes, wait_for
 
 pytestmark = RAY
-SMALL = {"size": 32, "batch_size": 4, "epochs": 2, "steps": 3, "samples": 16, "average": 0.5}
+SMALL = {"size": 32, "batch_size": 4, "epochs": 2, "steps": 3, "samples": 16, "ema_decay": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +57,20 @@ def generator(output: Path) -> Any:
     return keras.saving.load_model(output / "generator.keras", safe_mode=True)
 
 
-def test_it_makes_a_generator_with_its_figures_and_pictures(finished: Path, tiny_path: str) -> None:
-    figures = json.loads((finished / "evaluation.json").read_text())
-    assert set(figures) == {"gan", "real dreams"}
-    assert set(figures["gan"]) == {"KID", "density", "coverage", "dreaminess", "near copies"}
-    assert figures["real dreams"]["KID"] < figures["gan"]["KID"]
+def test_it_makes_a_generator_with_its_metrics_and_pictures(finished: Path, tiny_path: str) -> None:
+    metrics = json.loads((finished / "evaluation.json").read_text())
+    assert set(metrics) == {"gan", "real dreams"}
+    assert set(metrics["gan"]) == {"KID", "density", "coverage", "dreaminess", "near copies"}
+    assert metrics["real dreams"]["KID"] < metrics["gan"]["KID"]
     assert [line["epoch"] for line in lines(finished)] == [1, 2]
     assert lines(finished)[0].keys() >= {"generator loss", "critic loss", "validation KID", "validation dreaminess"}
     grids = [codec.decode(path.read_bytes()) for path in sorted((finished / "grids").iterdir())]
     assert [grid.shape for grid in grids] == [(4 * 32, 6 * 32, 3)] * 2
     assert not np.array_equal(*grids)
     assert list((finished / "tensorboard").iterdir())
-    for name, frames in (("epochs.webp", 2), ("walk.webp", None)):
+    for name, frames in (("epochs.webp", 2), ("walk.webp", 8 * 24)):
         with Image.open(finished / name) as animation:
-            assert frames is None or animation.n_frames == frames
+            assert animation.n_frames == frames
     card = (finished / "README.md").read_text()
     assert "python -m raydream.jobs.train_gan --data " in card
     assert "--layers " in card, "layers, too, that the job has chosen itself"
@@ -86,7 +86,7 @@ def test_dreams_that_cannot_be_used_are_listed_and_left_out(finished: Path) -> N
     assert broken[0] == "03.png"
     assert broken[1].startswith("not an image that can be read")
     assert small == ["04.png", "50x20 pixels"]
-    assert "learnt from 14 dreams" in (finished / "README.md").read_text().replace("\n", " ")
+    assert "trained on 14 dreams (recipe unknown)" in (finished / "README.md").read_text().replace("\n", " ")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_dreams_that_cannot_be_used_are_listed_and_left_out(finished: Path) -> N
         ({"data": "empty"}, r"empty holds no dreams"),
         ({"size": 48}, r"size 48: must be one of 32, 64, 128, 256, 512"),
         ({"network": "dcgan", "size": 512}, r"dcgan makes at most 256 pixels: use fastgan"),
-        ({"workers": 3}, r"batch_size 4 cannot be shared by 3 workers evenly: 6 can"),
+        ({"workers": 3}, r"batch_size 4 is not a multiple of workers 3: 6 is"),
         ({"layers": ("hihg",)}, r"there is no layer 'hihg': did you mean 'high'"),
         ({"learning_rate": float("nan")}, r"learning_rate nan: must be a finite number"),
     ],
@@ -113,10 +113,12 @@ def test_what_cannot_be_done_is_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_other_settings_are_refused_but_more_epochs_go_on(finished: Path, dreams: Path, tiny_path: str) -> None:
+def test_other_settings_are_refused_but_defaults_may_be_given(finished: Path, dreams: Path, tiny_path: str) -> None:
     job = {"data": str(dreams), "output": str(finished), "backbone": tiny_path, **SMALL}
     with pytest.raises(UsageError, match=r"holds a run with steps 3, not 4: use the same"):
         train_gan.run(GanTraining(**{**job, "steps": 4}))
+    with pytest.raises(UsageError, match=r"holds a run with seed 0, not 1"):
+        train_gan.run(GanTraining(**{**job, "learning_rate": 2e-4, "augment": True, "seed": 1}))
 
 
 @pytest.mark.parametrize(
@@ -127,14 +129,14 @@ def test_other_settings_are_refused_but_more_epochs_go_on(finished: Path, dreams
         (128, ("mixed0", "mixed3", "mixed5"), [61, 28, 13, 6, 6]),
     ],
 )
-def test_the_critic_sees_fine_details_and_layers_at_growing_depth(
+def test_the_critic_sees_fine_details_and_layers_of_increasing_depth(
     size: int, layers: tuple[str, ...], shapes: list[int]
 ) -> None:
     job = GanTraining(data="", output="", size=size)
-    judge = Judge(replace(job, layers=Judge(job).layers))
-    assert judge.job.layers == layers
-    assert [shape[0] for shape in judge.shapes()] == shapes
-    assert [shape[2] for shape in judge.shapes()][:2] == [64, 192]
+    network = FeatureNetwork(replace(job, layers=FeatureNetwork(job).layers))
+    assert network.job.layers == layers
+    assert [shape[0] for shape in network.shapes()] == shapes
+    assert [shape[2] for shape in network.shapes()][:2] == [64, 192]
 
 
 def words_of(output: Path, dreams: Path, tiny_path: str, **more: Any) -> list[str]:

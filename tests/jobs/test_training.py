@@ -97,7 +97,7 @@ def learn_the_line(settings: dict[str, Any]) -> None:
     if settings.get("raises"):
         raise ValueError("no such\nluck")
     schedule = loop.Schedule(
-        name="line", epochs=settings["epochs"], measure="nearness", patience=settings.get("patience", 0), export="best"
+        name="line", epochs=settings["epochs"], metric="nearness", patience=settings.get("patience", 0), export="best"
     )
     loop.run(learner, data, schedule, worker)
     np.save(out / f"end-{worker.rank}.npy", np.asarray(learner.network.trainable_variables[0]))
@@ -179,7 +179,7 @@ def test_a_phase_that_gets_worse_never_replaces_the_best(tmp_path: Path, monkeyp
     learner = Worse(8)
     start = np.asarray(learner.network.trainable_variables[0])
     data = streams.Arrays(arrays={"x": inputs()}, batch_size=8, rank=0, workers=1, seed=5)
-    schedule = loop.Schedule(name="fine-tuning", epochs=3, measure="nearness", export="best", from_start=True)
+    schedule = loop.Schedule(name="fine-tuning", epochs=3, metric="nearness", export="best", from_start=True)
     loop.run(learner, data, schedule, Alone(None, 0, 1, str(tmp_path), None))
     assert (np.asarray(learner.network.trainable_variables[0]) != start).all()
     np.testing.assert_array_equal(np.load(tmp_path / "best/weight.npy"), start)
@@ -286,7 +286,7 @@ def test_a_checkpoint_of_another_shape_is_refused_by_name(tmp_path: Path, monkey
     monkeypatch.setattr(checkpoints.ray.train, "get_context", Context)
     monkeypatch.setattr(checkpoints.ray.train, "report", keep)
     state = checkpoints.State(phase="head").after((0.5, -2.0)).after((0.4, 0.0)).after((0.5, -1.0)).after((0.5, -1.5))
-    assert (state.epochs, state.best, state.best_epoch) == (4, (0.5, -1.0), 3), "of equal measures, the lower loss"
+    assert (state.epochs, state.best, state.best_epoch) == (4, (0.5, -1.0), 3), "of equal metrics, the lower loss"
     checkpoints.report({"kernel": tf.Variable(tf.ones((2, 3)))}, state, {"loss": 1.0})
     assert reported == [{"loss": 1.0}]
     kept = ray.train.Checkpoint.from_directory(str(tmp_path / "kept"))

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from raydream.models import gan as models
 from raydream.training import gan
-from raydream.training.gan import Adversaries, Measures, Rules, Share
+from raydream.training.gan import Evaluation, GanLearner, GanOptions, WorkerRandom
 
 
 def small_networks() -> tuple[Any, Any]:
@@ -24,11 +24,12 @@ def small_networks() -> tuple[Any, Any]:
     return keras.Model([latents], images), keras.Model(image, keras.layers.Dense(1, name="logits")(hidden))
 
 
-def learner(share: Share, augment: bool = False, average: float = 0.9) -> Adversaries:
-    rules = Rules(critic_loss=gan.hinge, generator_loss=gan.negative, average=average, augment=augment)
-    measures = Measures(evaluate=lambda _: {"KID": 1.0, "examples": 1.0}, pictures=lambda _: [])
+def learner(random: WorkerRandom, augment: bool = False, ema_decay: float = 0.9) -> GanLearner:
+    losses = {"critic_loss": gan.hinge_loss, "generator_loss": gan.hinge_generator_loss}
+    options = GanOptions(**losses, ema_decay=ema_decay, augment=augment)
+    evaluation = Evaluation(metrics=lambda _: {"KID": 1.0, "examples": 1.0}, pictures=lambda _: [])
     optimizers = tuple(keras.optimizers.Adam(0.02, 0.0, 0.9, name=name) for name in ("generator", "critic"))
-    return Adversaries(small_networks(), lambda images: images, optimizers, rules, share, measures)
+    return GanLearner(small_networks(), lambda images: images, optimizers, options, random, evaluation)
 
 
 def batch(count: int, colour: tuple[int, int, int] = (230, 40, 128)) -> dict[str, Any]:
@@ -40,18 +41,18 @@ def batch(count: int, colour: tuple[int, int, int] = (230, 40, 128)) -> dict[str
 
 def test_losses_are_their_formulas() -> None:
     logits = tf.constant([-2.0, 0.5, 3.0])
-    assert np.asarray(gan.hinge(logits)).tolist() == [3.0, 0.5, 0.0]
-    assert np.asarray(gan.negative(logits)).tolist() == [2.0, -0.5, -3.0]
-    np.testing.assert_allclose(gan.cross_entropy(logits), -np.log(1 / (1 + np.exp([2.0, -0.5, -3.0]))), rtol=1e-5)
+    assert np.asarray(gan.hinge_loss(logits)).tolist() == [3.0, 0.5, 0.0]
+    assert np.asarray(gan.hinge_generator_loss(logits)).tolist() == [2.0, -0.5, -3.0]
+    np.testing.assert_allclose(gan.non_saturating_loss(logits), -np.log(1 / (1 + np.exp([2.0, -0.5, -3.0]))), rtol=1e-5)
 
 
 def test_the_first_step_changes_both_networks_by_the_gradients_of_their_own_losses() -> None:
-    """With plain gradient descent, against gradients that are taken one after the other."""
-    found = learner(Share(batch_size=6, seed=1))
+    """One step of SGD, compared with gradients that are computed separately."""
+    found = learner(WorkerRandom(batch_size=6, seed=1))
     found._optimizers = keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0)
     for optimizer, network in zip(found._optimizers, (found.generator, found.critic), strict=True):
         optimizer.build(network.trainable_variables)
-    latents = Share(batch_size=6, seed=1).draw("normal", (4,), 0, 0)
+    latents = WorkerRandom(batch_size=6, seed=1).draw("normal", (4,), 0, 0)
     real = batch(6)["image"] / 127.5 - 1.0
     with tf.GradientTape() as of_generator:
         loss = -tf.reduce_mean(found.critic(found.generator([latents])))
@@ -74,8 +75,8 @@ def test_the_first_step_changes_both_networks_by_the_gradients_of_their_own_loss
 
 
 def test_workers_share_the_numbers_of_a_step() -> None:
-    one = Share(batch_size=6, seed=3)
-    parts = [Share(batch_size=6, seed=3, rank=rank, workers=2) for rank in (0, 1)]
+    one = WorkerRandom(batch_size=6, seed=3)
+    parts = [WorkerRandom(batch_size=6, seed=3, rank=rank, workers=2) for rank in (0, 1)]
     for kind in ("normal", "uniform"):
         whole = np.asarray(one.draw(kind, (2,), 5, 1))
         dealt = np.stack([np.asarray(part.draw(kind, (2,), 5, 1)) for part in parts], axis=1).reshape(6, 2)
@@ -83,19 +84,19 @@ def test_workers_share_the_numbers_of_a_step() -> None:
         others = [
             one.draw(kind, (2,), 6, 1),
             one.draw(kind, (2,), 5, 2),
-            Share(batch_size=6, seed=4).draw(kind, (2,), 5, 1),
+            WorkerRandom(batch_size=6, seed=4).draw(kind, (2,), 5, 1),
         ]
         assert not any(np.array_equal(np.asarray(other), whole) for other in others)
 
 
 def test_noise_depends_on_the_number_and_the_seed_alone() -> None:
     model = models.fastgan(32)
-    latents, grain = gan.noise_of(model, [0, 1, 2], seed=7)
-    assert (latents.shape, grain.shape) == ((3, 128), (3, 32, 32, 1))
-    for part, whole in zip(gan.noise_of(model, [2], seed=7), (latents, grain), strict=True):
+    latents, noise_map = gan.generator_inputs(model, [0, 1, 2], seed=7)
+    assert (latents.shape, noise_map.shape) == ((3, 128), (3, 32, 32, 1))
+    for part, whole in zip(gan.generator_inputs(model, [2], seed=7), (latents, noise_map), strict=True):
         np.testing.assert_array_equal(part[0], whole[2])
-    assert not np.array_equal(gan.noise_of(model, [2], seed=8)[0][0], latents[2])
-    assert abs(grain.std() - 1.0) < 0.05
+    assert not np.array_equal(gan.generator_inputs(model, [2], seed=8)[0][0], latents[2])
+    assert abs(noise_map.std() - 1.0) < 0.05
 
 
 def test_augmentation_moves_and_covers() -> None:
@@ -127,27 +128,27 @@ def test_augmentation_passes_the_gradient() -> None:
 
 @pytest.mark.parametrize("augment", [False, True])
 def test_the_generator_learns_the_colour_of_the_images(augment: bool) -> None:
-    found = learner(Share(batch_size=16, seed=0), augment)
+    found = learner(WorkerRandom(batch_size=16, seed=0), augment)
     step = tf.function(found.step, autograph=False)
     for _ in range(150):
         step(batch(16))
-    images = gan.images_of(found.averaged, gan.noise_of(found.averaged, range(50), 1))
+    images = gan.generate(found.averaged, gan.generator_inputs(found.averaged, range(50), 1))
     np.testing.assert_allclose(images.mean((0, 1, 2)), np.array([230, 40, 128]) / 127.5 - 1.0, atol=0.35)
-    start = gan.images_of(small_networks()[0], gan.noise_of(found.averaged, range(50), 1))
+    start = gan.generate(small_networks()[0], gan.generator_inputs(found.averaged, range(50), 1))
     assert abs(start.mean((0, 1, 2))[0] - 0.8) > 0.5
 
 
 def test_two_halves_of_a_batch_give_the_gradient_of_the_whole() -> None:
     """What the strategy sums over the workers; here one after the other."""
     changes = []
-    for shares in ([Share(batch_size=4, seed=2)], [Share(batch_size=4, seed=2, rank=r, workers=2) for r in (0, 1)]):
+    for workers in (1, 2):
         total: Any = 0.0
-        for share in shares:
-            found = learner(share, augment=True)
+        for rank in range(workers):
+            found = learner(WorkerRandom(batch_size=4, seed=2, rank=rank, workers=workers), augment=True)
             found._optimizers = keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0)
             weights = found.generator.trainable_variables + found.critic.trainable_variables
             before = [np.asarray(weight) for weight in weights]
-            found.step(batch(4 // share.workers))
+            found.step(batch(4 // workers))
             total = total + np.concatenate([np.ravel(np.asarray(w) - b) for w, b in zip(weights, before, strict=True)])
         changes.append(total)
     np.testing.assert_allclose(*changes, atol=1e-6)
@@ -155,7 +156,7 @@ def test_two_halves_of_a_batch_give_the_gradient_of_the_whole() -> None:
 
 
 def test_the_average_follows_all_variables_and_faster_at_first() -> None:
-    found = learner(Share(batch_size=4, seed=0), average=0.9)
+    found = learner(WorkerRandom(batch_size=4, seed=0), ema_decay=0.9)
     before = [np.asarray(v) for v in found.averaged.variables]
     found.step(batch(4))
     for mean, old, now in zip(found.averaged.variables, before, found.generator.variables, strict=True):
@@ -170,7 +171,7 @@ def test_the_average_follows_all_variables_and_faster_at_first() -> None:
 
 def test_everything_that_training_changes_is_in_the_checkpoint(tmp_path: Path) -> None:
     """A learner with the variables of another one takes the same next step."""
-    one, other = (learner(Share(batch_size=4, seed=0), augment=True) for _ in range(2))
+    one, other = (learner(WorkerRandom(batch_size=4, seed=0), augment=True) for _ in range(2))
     for _ in range(3):
         one.step(batch(4))
     names = one.variables()
@@ -184,5 +185,5 @@ def test_everything_that_training_changes_is_in_the_checkpoint(tmp_path: Path) -
         np.testing.assert_array_equal(np.asarray(variable), np.asarray(names[name]), err_msg=name)
     one.export(tmp_path)
     loaded = keras.saving.load_model(tmp_path / gan.GENERATOR, safe_mode=True)
-    inputs = gan.noise_of(loaded, [0, 1], 0)
-    np.testing.assert_allclose(gan.images_of(loaded, inputs), gan.images_of(one.averaged, inputs), atol=2e-3)
+    inputs = gan.generator_inputs(loaded, [0, 1], 0)
+    np.testing.assert_allclose(gan.generate(loaded, inputs), gan.generate(one.averaged, inputs), atol=2e-3)

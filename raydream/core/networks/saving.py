@@ -11,13 +11,13 @@ import numpy as np
 
 from raydream.types import KerasModel, Weight
 
-_DROPPED = 13  # of the 23 bits of a float32 fraction: what stays is the fraction of a float16
+_DROPPED = 13  # of the 23 bits of a float32 fraction: as many as a float16 has stay
 
 
-def half_as_large(model: KerasModel) -> bytes:
-    """The bytes of a `.keras` file whose weights are rounded to 11 significant bits, which compresses them by half.
+def compressed_keras(model: KerasModel) -> bytes:
+    """The bytes of a `.keras` file of about half the usual size: its weights are rounded to 11 significant bits.
 
-    Keras reads it as any other file. The range of float32 stays, unlike in float16.
+    Keras reads it like any other. The weights remain float32, so that none overflows.
     """
     import keras
 

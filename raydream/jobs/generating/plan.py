@@ -1,4 +1,4 @@
-"""What the driver of the job finds out for the workers: the dreams, and the network that judges them."""
+"""What the driver prepares for the workers: the dreams, and the trained network whose features the critic sees."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from raydream import assets, runtime
 from raydream.data import storage
-from raydream.data.dreams import Dreams, dreams_in, recipe_in
+from raydream.data.dreams import Dreams, find_dreams, find_recipe
 from raydream.data.examining import UNREADABLE, examine, write_unreadable
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, nearest
 from raydream.jobs.generating.job import GanTraining
-from raydream.jobs.train.photographs import HELD_OUT
+from raydream.jobs.train.photographs import HELD_OUT, split
 from raydream.jobs.trained_network import TrainedNetwork, absolute
 from raydream.recipe import DEFAULT_WEIGHTS, Recipe
 from raydream.types import Tensor
@@ -22,9 +22,9 @@ from raydream.types import Tensor
 if TYPE_CHECKING:
     from raydream.core.networks.backbones import Backbone
 
-LEAST = 64  # pixels: smaller pictures are enlarged for a network, whose layers would have no position
-_DEPTHS = (0.0, 1 / 3, 2 / 3)  # of the default layers, among those that have positions enough
-_POSITIONS = 2  # per side, of the default layers
+MIN_SIDE = 64  # pixels: smaller pictures are enlarged, or deep feature maps would be empty
+_DEPTHS = (0.0, 1 / 3, 2 / 3)  # of the default layers, among those that are large enough
+_POSITIONS = 2  # per side: the least of a default layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,10 @@ class Plan:
     Attributes:
         job: the settings.
         folder: path or URL of the dreams' folder.
-        learnt, held_out: names of the dreams to learn from, and of those for the figures.
-        recipe: the recipe that the dreams were made with, resolved: its objective measures them.
+        learnt, held_out: names of the dreams for training, and of those for the metrics.
+        recipe: the recipe of the dreams, or `natural-dreams` if it is not known; resolved. Its objective measures how
+            much of a dream a picture is.
+        known: whether the recipe is that of the dreams.
     """
 
     job: GanTraining
@@ -43,6 +45,7 @@ class Plan:
     learnt: list[str]
     held_out: list[str]
     recipe: Recipe
+    known: bool
 
 
 def prepare(job: GanTraining) -> GanTraining:
@@ -56,23 +59,24 @@ def prepare(job: GanTraining) -> GanTraining:
     job = replace(job, data=storage.absolute(job.data), output=storage.absolute(job.output), **network)
     storage.check_writable(job.output)
     storage.check_apart(job.data, job.output, "the next run would read its own output")
-    return replace(job, layers=Judge(job).layers)
+    return replace(job, layers=FeatureNetwork(job).layers)
 
 
-def planned(job: GanTraining, say: Callable[[str], None]) -> Plan:
+def make_plan(job: GanTraining, say: Callable[[str], None]) -> Plan:
     """Finds the dreams, and examines each of them; says which cannot be used.
 
     Raises:
         UsageError: too few dreams can be used.
     """
     out = Folder(job.output)
-    found = dreams_in(job.data, out, say)
-    recipe = recipe_in(job.data, found) or Recipe.load("natural-dreams")
+    found = find_dreams(job.data, out, say)
+    known = find_recipe(job.data, found)
+    recipe = assets.resolve(known or Recipe.load("natural-dreams"))
     good = _usable(job, found, say)
     if len(good) < HELD_OUT:
         raise UsageError(f"data {job.data} has {len(good)} dreams that can be used: at least {HELD_OUT} are needed")
-    learnt = [name for number, name in enumerate(good) if number % HELD_OUT]
-    return Plan(job=job, folder=found.folder, learnt=learnt, held_out=good[::HELD_OUT], recipe=assets.resolve(recipe))
+    learnt, held_out = split(good)
+    return Plan(job=job, folder=found.folder, learnt=learnt, held_out=held_out, recipe=recipe, known=known is not None)
 
 
 def _usable(job: GanTraining, found: Dreams, say: Callable[[str], None]) -> list[str]:
@@ -95,17 +99,17 @@ def _usable(job: GanTraining, found: Dreams, say: Callable[[str], None]) -> list
 
 
 @dataclass(frozen=True)
-class Judge(TrainedNetwork):
-    """The trained network whose features the critic sees, and which measures the pictures."""
+class FeatureNetwork(TrainedNetwork):
+    """The trained network whose features the critic sees, and the metrics compare."""
 
     job: GanTraining
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the critic sees; by default three, at growing depth.
+        """The layers that the critic sees; by default three of increasing depth.
 
         Raises:
-            UsageError: there is no such layer, or it has no position for pictures of the job's size.
+            UsageError: there is no such layer, or its feature map is empty for pictures of the job's size.
         """
         known = self.layers_with_names
         for layer in self.job.layers:
@@ -114,17 +118,24 @@ class Judge(TrainedNetwork):
         positions = self._positions(known)
         for layer in self.job.layers:
             if not positions[layer]:
-                raise UsageError(f"--layers: {layer} has no position for pictures of {self.job.size} pixels")
+                raise UsageError(
+                    f"--layers: the feature map of {layer} is empty for pictures of {self.job.size} pixels: "
+                    "use an earlier layer, or a larger --size"
+                )
+        if self.job.layers:
+            return self.job.layers
         usable = [name for name in known if positions[name] >= _POSITIONS]
-        if not (self.job.layers or usable):
-            raise UsageError(f"backbone {self.job.backbone} has no layer for pictures of {self.job.size} pixels")
-        chosen = [usable[round(depth * (len(usable) - 1))] for depth in _DEPTHS] if usable else []
-        return self.job.layers or tuple(dict.fromkeys(chosen))
+        if not usable:
+            raise UsageError(
+                f"--backbone {self.job.backbone}: all feature maps are too small for pictures of {self.job.size} "
+                "pixels: use a larger --size"
+            )
+        return tuple(dict.fromkeys(usable[round(depth * (len(usable) - 1))] for depth in _DEPTHS))
 
     def _positions(self, layers: Sequence[str]) -> dict[str, int]:
         """Layer -> positions per side, for a picture of the job's size."""
         backbone = self._cut_at(layers)
-        counts = [axis.positions(max(LEAST, self.job.size)) for axis in backbone.axes]
+        counts = [axis.positions(max(MIN_SIDE, self.job.size)) for axis in backbone.axes]
         return {layer: min(pair) for layer, *pair in zip(layers, *counts, strict=True)}
 
     def _cut_at(self, layers: Sequence[str]) -> Backbone:
@@ -135,7 +146,7 @@ class Judge(TrainedNetwork):
 
     @cached_property
     def _fine(self) -> list[str]:
-        """Layers below the first one with a name, which the network pools: they show what deeper ones cannot."""
+        """The inputs of the max poolings before the first named layer: they have the finest details."""
         from raydream.core.networks.graph import nodes
 
         named, found = self.layers_with_names, list[str]()
@@ -152,15 +163,15 @@ class Judge(TrainedNetwork):
 
     @cached_property
     def last(self) -> Backbone:
-        """The network, cut at its last layer with a name, whose features the figures compare."""
+        """The network, cut at its last named layer, whose features the metrics compare."""
         return self._cut_at(self.layers_with_names[-1:])
 
     def features(self, images: Tensor) -> list[Tensor]:
         """What the critic sees of images (n, size, size, 3) in [-1, 1]."""
         import tensorflow as tf
 
-        if images.shape[1] < LEAST:
-            images = tf.image.resize(images, (LEAST, LEAST))
+        if images.shape[1] < MIN_SIDE:
+            images = tf.image.resize(images, (MIN_SIDE, MIN_SIDE))
         return self.backbone.activations(images)
 
     def shapes(self) -> list[tuple[int, ...]]:

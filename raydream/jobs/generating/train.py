@@ -1,4 +1,4 @@
-"""What each worker of the job does: training, then the figures of the best epoch."""
+"""What each worker of the job does: training, then the metrics of the best epoch."""
 
 from __future__ import annotations
 
@@ -9,76 +9,81 @@ from pathlib import Path
 from typing import Any
 
 from raydream.data.storage import Folder
-from raydream.jobs.generating.measures import Epoch, Measurer
-from raydream.jobs.generating.plan import Judge, Plan
+from raydream.jobs.generating.metrics import EpochEvaluation, Measurer
+from raydream.jobs.generating.plan import FeatureNetwork, Plan
 from raydream.jobs.train import loop, streams
 from raydream.models import gan as models
 from raydream.training import gan
-from raydream.training.gan import Adversaries, Share
+from raydream.training.gan import GanLearner, WorkerRandom
 from raydream.types import KerasModel
 
 PHASE = "gan"
-FIGURES = "evaluation.json"
-_FRESH = 1000  # added to the seed: noise and crops that have not chosen the best epoch
+EVALUATION = "evaluation.json"
+_EVALUATION_SEED = 1000  # added to the seed: other noise and crops than those that choose the best epoch
 
 
 def train(settings: dict[str, Any]) -> None:
     """Trains, or continues an earlier run. `settings["plan"]` is a `Plan`."""
     worker, plan = loop.Worker.start(settings), settings["plan"]
     job = plan.job
-    share = Share(batch_size=job.method.batch_size, seed=job.seed, rank=worker.rank, workers=worker.workers)
+    batch_size = job.hyperparameters.batch_size
+    random = WorkerRandom(batch_size=batch_size, seed=job.seed, rank=worker.rank, workers=worker.workers)
     with worker.strategy.scope():
-        learner = learner_of(plan, share)
+        learner = make_learner(plan, random)
     data = streams.Crops(
         folder=plan.folder,
         names=plan.learnt,
         side=job.size,
         steps=job.steps,
-        batch_size=job.method.batch_size,
+        batch_size=batch_size,
         rank=worker.rank,
         workers=worker.workers,
         seed=job.seed,
     )
-    schedule = loop.Schedule(name=PHASE, epochs=job.epochs, patience=job.patience, measure="KID", lower=True)
+    schedule = loop.Schedule(name=PHASE, epochs=job.epochs, patience=job.patience, metric="KID", lower_is_better=True)
     loop.run(learner, data, schedule, worker)
     if not worker.rank:
         worker.tell("say", "measuring the best epoch")
-        write_figures(plan)
+        write_metrics(plan)
 
 
-def learner_of(plan: Plan, share: Share) -> Adversaries:
+def make_learner(plan: Plan, random: WorkerRandom) -> GanLearner:
     """The learner with new networks; equal seeds give equal ones."""
     import keras
 
     job = plan.job
     keras.utils.set_random_seed(job.seed % 2**32)
-    epoch = Epoch(plan, first=not share.rank)
-    measures = gan.Measures(evaluate=epoch.evaluate, pictures=epoch.pictures)
+    epoch = EpochEvaluation(plan, first=not random.rank)
+    evaluation = gan.Evaluation(metrics=epoch.metrics, pictures=epoch.pictures)
     if job.network == "dcgan":
         networks = models.dcgan(job.size), models.dcgan_critic(job.size)
-        losses, momentum, features = (gan.cross_entropy, gan.cross_entropy), (0.9, 0.999), _unchanged
+        losses, betas, features = (gan.non_saturating_loss, gan.non_saturating_loss), (0.9, 0.999), _identity
     else:
-        judge = Judge(job)
-        networks = models.fastgan(job.size), models.projected_critic(judge.shapes(), seed=job.seed)
-        losses, momentum, features = (gan.hinge, gan.negative), (0.0, 0.99), judge.features
-    method = job.method
-    rules = gan.Rules(critic_loss=losses[0], generator_loss=losses[1], average=method.average, augment=method.augment)
-    adam = partial(keras.optimizers.Adam, method.learning_rate, *momentum)
-    return Adversaries(networks, features, (adam(name="generator"), adam(name="critic")), rules, share, measures)
+        network = FeatureNetwork(job)
+        networks = models.fastgan(job.size), models.projected_critic(network.shapes(), seed=job.seed)
+        losses, betas, features = (gan.hinge_loss, gan.hinge_generator_loss), (0.0, 0.99), network.features
+    chosen = job.hyperparameters
+    critic_loss, generator_loss = losses
+    gan_options = gan.GanOptions(
+        critic_loss=critic_loss, generator_loss=generator_loss, ema_decay=chosen.ema_decay, augment=chosen.augment
+    )
+    adam = partial(keras.optimizers.Adam, chosen.learning_rate, *betas)
+    optimizers = adam(name="generator"), adam(name="critic")
+    return GanLearner(networks, features, optimizers, gan_options, random, evaluation)
 
 
-def _unchanged(images: Any) -> Any:
+def _identity(images: Any) -> Any:
     return images
 
 
-def write_figures(plan: Plan) -> None:
-    """Measures the exported generator, and real dreams for comparison."""
-    measurer, seed = Measurer(plan), plan.job.seed + _FRESH
+def write_metrics(plan: Plan) -> None:
+    """Evaluation the exported generator, and real dreams for comparison."""
+    measurer, seed = Measurer(plan), plan.job.seed + _EVALUATION_SEED
     reference = measurer.reference(seed)
     generator = exported(plan)
-    images = gan.images_of(generator, gan.noise_of(generator, range(plan.job.samples), seed))
-    figures = {"gan": measurer.figures(images, reference), "real dreams": measurer.of_real(reference, seed + 2)}
-    Folder(plan.job.output).write(FIGURES, json.dumps(figures, indent=1).encode())
+    images = gan.generate(generator, gan.generator_inputs(generator, range(plan.job.samples), seed))
+    metrics = {"gan": measurer.metrics(images, reference), "real dreams": measurer.of_real(reference, seed + 2)}
+    Folder(plan.job.output).write(EVALUATION, json.dumps(metrics, indent=1).encode())
 
 
 def exported(plan: Plan) -> KerasModel:

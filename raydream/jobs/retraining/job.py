@@ -1,12 +1,12 @@
 """Retraining: all settings of the retraining job; `data.job` explains how options are declared."""
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Annotated
 
 import typer
 
 from raydream.errors import UsageError
+from raydream.jobs.train.settings import check_values
 
 _HEAD = "Phase 1: a new head on the fixed backbone"
 _TUNE = "Phase 2: the upper layers"
@@ -87,7 +87,12 @@ class Retraining:
     ] = 4
     workers: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Default: one per GPU, or one without GPUs.", rich_help_panel=_WORKERS),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of workers. Default: one per GPU, or one without GPUs.",
+            rich_help_panel=_WORKERS,
+        ),
     ] = None
     gpus_per_worker: Annotated[
         float | None,
@@ -103,13 +108,4 @@ class Retraining:
         if not (min(self.shares) > 0 and abs(sum(self.shares) - 1.0) <= 1e-6):  # also false for nan
             given = ",".join(f"{share:g}" for share in self.shares)
             raise UsageError(f"shares {given}: must be three numbers above 0 whose sum is 1, such as 0.8,0.1,0.1")
-        if self.workers and self.batch_size % self.workers:
-            more = -(-self.batch_size // self.workers) * self.workers
-            raise UsageError(
-                f"batch_size {self.batch_size} cannot be shared by {self.workers} workers evenly: {more} can"
-            )
-        if self.seed >= 2**63:  # TensorFlow's and Arrow's integers are smaller
-            raise UsageError(f"seed {self.seed}: must be below 2**63")
-        for name, value in vars(self).items():
-            if isinstance(value, float) and not isfinite(value):
-                raise UsageError(f"{name} {value}: must be a finite number")
+        check_values(vars(self), self.batch_size)

@@ -6,7 +6,7 @@ def train(settings):                                     # runs on each worker; 
         learner = ...
     loop.run(learner, stream, loop.Schedule(name="head", epochs=30), worker)
 
-After each epoch, the first worker writes the metrics, and a checkpoint. If the measure has improved, it exports the
+After each epoch, the first worker writes the metrics, and a checkpoint. If the metric has improved, it exports the
 learner, so the results are always those of the best epoch. The next run continues after the last checkpoint.
 """
 
@@ -56,9 +56,9 @@ class Schedule:
         name: name of the phase.
         epochs: maximum number of epochs.
         patience: stop after this number of epochs without an improvement; 0 for never.
-        measure: the validation metric that chooses the best epoch. Of equal epochs, the one with the lower validation
+        metric: the validation metric that chooses the best epoch. Of equal epochs, the one with the lower validation
             loss is better, if there is a loss.
-        lower: whether a lower value of the measure is better.
+        lower_is_better: whether a lower value of the metric is better.
         export: folder in the output for the results of the best epoch.
         from_start: whether the state before the first epoch counts as an epoch: for learners that are already good.
     """
@@ -66,8 +66,8 @@ class Schedule:
     name: str
     epochs: int
     patience: int = 0
-    measure: str = "accuracy"
-    lower: bool = False
+    metric: str = "accuracy"
+    lower_is_better: bool = False
     export: str = ""
     from_start: bool = False
 
@@ -136,7 +136,7 @@ def run(learner: Learner, data: Stream, schedule: Schedule, worker: Worker) -> N
 
     Raises:
         UsageError: the checkpoint does not fit the learner.
-        WorkError: the loss is not a number; the results stay those of the best epoch before.
+        WorkError: a metric is not finite; the results stay those of the best epoch before.
     """
     variables = learner.variables()
     state = checkpoints.restored(variables, schedule.name)
@@ -171,8 +171,8 @@ def _validated(learner: Learner, schedule: Schedule, worker: Worker, when: str) 
 
 
 def _quality(validated: Mapping[str, float], schedule: Schedule) -> checkpoints.Quality:
-    value = validated[schedule.measure]
-    return -value if schedule.lower else value, -validated.get("loss", 0.0)
+    value = validated[schedule.metric]
+    return -value if schedule.lower_is_better else value, -validated.get("loss", 0.0)
 
 
 def _stale(state: checkpoints.State, schedule: Schedule) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raydream.data import codec
 from raydream.data.inputs import images_among
@@ -37,18 +39,27 @@ class Photographs:
     def of(cls, source: str) -> Photographs:
         """The photographs in a folder; raises a `UsageError` if there are fewer than `HELD_OUT`."""
         names, _ = images_among(Folder(source).files(), codec.IMAGE_ENDINGS)
-        learnt = [name for index, name in enumerate(names) if index % HELD_OUT]
         if len(names) < HELD_OUT:
             raise UsageError(f"input {source} has {len(names)} images: too few, at least {HELD_OUT} are needed")
         digest = hashlib.sha256("\n".join(names).encode("utf-8", "backslashreplace")).hexdigest()
-        return cls(source, learnt, names[::HELD_OUT], digest)
+        return cls(source, *split(names), digest)
+
+
+def split(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names to train with, and every `HELD_OUT`th one, which is held out."""
+    return [name for index, name in enumerate(names) if index % HELD_OUT], list(names[::HELD_OUT])
 
 
 def crop(image: Image, side: int, random: np.random.Generator) -> Pixels:
     """A random square (side, side, 3) of the image, which is first shrunk by up to half (or enlarged if too small)."""
     image = codec.fit(image, max(side, round(min(image.shape[:2]) * random.uniform(0.5, 1.0))))
+    return codec.to_uint8(cut(image, side, random))
+
+
+def cut(image: NDArray[Any], side: int, random: np.random.Generator) -> NDArray[Any]:
+    """A random square (side, side, 3) of the image, which is at least as large."""
     top, left = (int(random.integers(0, length - side + 1)) for length in image.shape[:2])
-    return codec.to_uint8(image[top : top + side, left : left + side])
+    return image[top : top + side, left : left + side]
 
 
 def readable(source: str, names: Sequence[str], side: int, most: int) -> list[Image]:

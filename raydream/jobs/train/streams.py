@@ -1,6 +1,6 @@
-"""Batches for training: images that Ray Data's tasks decode and augment, or arrays in memory.
+"""Batches for training: labelled images from Ray Data, crops that threads read, or arrays in memory.
 
-The seed fixes the order of an epoch and all random changes, whatever the number of workers, and whatever was killed: a
+The seed fixes the order of an epoch and all random changes, for any number of workers, and also after a restart: a
 worker gets every n-th example of each batch. Only a few batches are in memory at a time.
 """
 
@@ -23,13 +23,14 @@ from ray.data._internal.execution.interfaces import ExecutionResources
 
 from raydream.data import codec
 from raydream.data.storage import Folder
+from raydream.jobs.train.photographs import cut
 from raydream.training.augmentation import Augmentation
 from raydream.training.learner import Batch
 from raydream.types import Pixels
 
 _BLOCK = 64  # examples in a task, at least one batch
-_THREADS = min(16, 2 * (os.cpu_count() or 1))  # that read squares; they also wait for files
-_AHEAD = 4  # batches of squares that wait for the network
+_THREADS = min(16, 2 * (os.cpu_count() or 1))  # that read crops; they also wait for files
+_AHEAD = 4  # batches of crops that wait for the network
 _MEMORY = 256_000_000  # bytes of decoded images that wait for the network
 
 
@@ -38,6 +39,11 @@ def _order(count: int, wanted: int, seed: int, epoch: int) -> NDArray[np.int64]:
     random = np.random.default_rng((seed, epoch))
     rounds = -(-wanted // count)
     return np.concatenate([random.permutation(count) for _ in range(rounds)])[:wanted]
+
+
+def _places(steps: int, batch_size: int, rank: int, workers: int) -> NDArray[np.int64]:
+    """The places in the order of an epoch whose examples a worker gets."""
+    return np.arange(steps * batch_size).reshape(steps, batch_size)[:, rank::workers].ravel()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +123,7 @@ class Pictures:
         """This worker's parts of the batches of an epoch, counted from 0."""
         order = _order(len(self.names), self.steps * self.batch_size, self.seed, epoch)
         others = _order(len(self.names), len(order), self.seed + 1, epoch)
-        places = np.arange(len(order)).reshape(self.steps, self.batch_size)[:, self.rank :: self.workers].ravel()
+        places = _places(self.steps, self.batch_size, self.rank, self.workers)
         rows = [self._row(order[place], others[place], (self.seed, epoch, int(place))) for place in places]
         yield from self._batches(rows, self.batch_size // self.workers)
 
@@ -152,18 +158,18 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Crops:
-    """Batches of random squares of images at their own scale, for one worker: `image` uint8 (n, side, side, 3).
+    """Batches of random crops of images that are not resized, for one worker: `image` uint8 (n, side, side, 3).
 
-    Threads of the worker read them, since there is little to do for each: Ray Data's own thread takes more time.
+    Threads of the worker read them: a crop is little work, and Ray Data's executor would cost more than that.
 
     Attributes:
         folder: path or URL of the images' folder.
-        names: the images below it, each at least as large as a square.
-        side: side of the squares in pixels.
+        names: the images below it, each at least as large as a crop.
+        side: side of the crops in pixels.
         steps: number of batches of an epoch.
-        batch_size: squares in a batch, over all workers.
+        batch_size: crops in a batch, over all workers.
         rank, workers: this worker.
-        seed: seed of the order, the places, and of which squares are mirrored.
+        seed: seed of the order, the places, and of which crops are flipped.
     """
 
     folder: str
@@ -178,29 +184,28 @@ class Crops:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """This worker's parts of the batches of an epoch, counted from 0."""
         order = _order(len(self.names), self.steps * self.batch_size, self.seed, epoch)
-        places = np.arange(len(order)).reshape(self.steps, self.batch_size)[:, self.rank :: self.workers].ravel()
+        places = _places(self.steps, self.batch_size, self.rank, self.workers)
         size = self.batch_size // self.workers
         with ThreadPoolExecutor(_THREADS) as pool:
             ahead: deque[Future[Pixels]] = deque()
-            waiting = (pool.submit(self._square, self.names[order[n]], epoch, int(n)) for n in places)
+            waiting = (pool.submit(self._crop, self.names[order[n]], epoch, int(n)) for n in places)
             for _ in range(self.steps):
                 ahead.extend(islice(waiting, _AHEAD * size - len(ahead)))
                 yield {"image": np.stack([ahead.popleft().result() for _ in range(size)])}
 
-    def _square(self, name: str, epoch: int, place: int) -> Pixels:
-        return square(self.folder, name, self.side, np.random.default_rng((self.seed, epoch, place)))
+    def _crop(self, name: str, epoch: int, place: int) -> Pixels:
+        return random_crop(self.folder, name, self.side, np.random.default_rng((self.seed, epoch, place)))
 
 
-def square(folder: str, name: str, side: int, random: np.random.Generator) -> Pixels:
-    """A random square (side, side, 3) of an image at its own scale, mirrored half of the time.
+def random_crop(folder: str, name: str, side: int, random: np.random.Generator) -> Pixels:
+    """A random square (side, side, 3) of an image that is not resized, flipped half of the time.
 
     Raises:
         OSError, UnreadableImage: the image cannot be read.
         ValueError: it is smaller than the square.
     """
     image = codec.to_uint8(codec.decode(Folder(folder).read(name)))
-    top, left = (int(random.integers(0, length - side + 1)) for length in image.shape[:2])
-    part = image[top : top + side, left : left + side]
+    part = cut(image, side, random)
     return part[:, ::-1] if random.random() < 0.5 else part
 
 

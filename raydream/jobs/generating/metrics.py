@@ -1,4 +1,4 @@
-"""Figures of a GAN: how its pictures compare with dreams that it has not seen."""
+"""Metrics of a GAN: how its pictures compare with dreams that it has not seen."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from raydream import assets
 from raydream.core import distributions
 from raydream.core.distributions import Extractor, Features
 from raydream.data import codec
-from raydream.jobs.generating.plan import LEAST, Judge, Plan
-from raydream.jobs.train.streams import square
-from raydream.training.gan import images_of, noise_of
+from raydream.jobs.generating.plan import MIN_SIDE, FeatureNetwork, Plan
+from raydream.jobs.train.streams import random_crop
+from raydream.training.gan import generate, generator_inputs
 from raydream.types import Image, Images, KerasModel
 
-NAMES = ("KID", "density", "coverage", "dreaminess", "near copies")
-_TOGETHER = 32  # pictures whose objective is measured at once
+METRICS = ("KID", "density", "coverage", "dreaminess", "near copies")
+_BATCH = 32  # pictures whose objective is measured at once
 _THREADS = 4
 _COLUMNS, _ROWS = 6, 4  # of the grid
 
@@ -40,11 +40,11 @@ class Reference:
 
 
 class Measurer:
-    """Measures pictures against the dreams of a plan."""
+    """Evaluation pictures against the dreams of a plan."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self.features = Extractor(Judge(plan.job).last)
+        self.features = Extractor(FeatureNetwork(plan.job).last)
         self._recipe, self._network = assets.load(plan.recipe)
 
     def crops(self, names: Sequence[str], seed: int) -> Images:
@@ -52,7 +52,7 @@ class Measurer:
         plan, size = self._plan, self._plan.job.size
 
         def crop(number: int) -> Any:
-            return square(plan.folder, names[number % len(names)], size, np.random.default_rng((seed, number)))
+            return random_crop(plan.folder, names[number % len(names)], size, np.random.default_rng((seed, number)))
 
         with ThreadPoolExecutor(_THREADS) as pool:
             return codec.from_uint8(np.stack(list(pool.map(crop, range(plan.job.samples)))))
@@ -68,16 +68,16 @@ class Measurer:
 
         from raydream.core import engine
 
-        if images.shape[1] < LEAST:
-            images = np.clip(np.asarray(tf.image.resize(images, (LEAST, LEAST))), -1.0, 1.0)
+        if images.shape[1] < MIN_SIDE:
+            images = np.clip(np.asarray(tf.image.resize(images, (MIN_SIDE, MIN_SIDE))), -1.0, 1.0)
         pictures = assets.pictures(self._recipe)
-        parts = (images[start : start + _TOGETHER] for start in range(0, len(images), _TOGETHER))
+        parts = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
         return np.concatenate([engine.measure(part, self._recipe, self._network, pictures) for part in parts])
 
-    def figures(self, images: Images, reference: Reference) -> dict[str, float]:
-        """The figures `NAMES` of pictures (n, size, size, 3) in [-1, 1]; see `core.distributions`.
+    def metrics(self, images: Images, reference: Reference) -> dict[str, float]:
+        """`METRICS` of pictures (n, size, size, 3) in [-1, 1]; see `core.distributions`.
 
-        `dreaminess` is the mean percentile of their objective among the held-out dreams, 50 if they are alike.
+        `dreaminess` is the mean percentile rank of their objective among held-out dreams, 50 if they are alike.
         """
         found = self.features(images)
         density, coverage = distributions.density_and_coverage(found, reference.held_out)
@@ -90,29 +90,29 @@ class Measurer:
         }
 
     def of_real(self, reference: Reference, seed: int) -> dict[str, float]:
-        """The figures of other crops of the dreams to learn from: what a perfect GAN would have."""
-        return self.figures(self.crops(self._plan.learnt, seed), reference)
+        """The metrics of other crops of the dreams to learn from, for comparison."""
+        return self.metrics(self.crops(self._plan.learnt, seed), reference)
 
 
-class Epoch:
-    """What the first worker does after each epoch; the reference is made only once."""
+class EpochEvaluation:
+    """The evaluation after each epoch, by the first worker; see `training.gan.Evaluation`."""
 
     def __init__(self, plan: Plan, first: bool) -> None:
         self._plan, self._first = plan, first
         self._measurer: Measurer | None = None
         self._reference: Reference | None = None
 
-    def evaluate(self, generator: KerasModel) -> Mapping[str, float]:
-        """The figures of a generator, as `Learner.evaluate`; zeros on all workers but the first."""
+    def metrics(self, generator: KerasModel) -> Mapping[str, float]:
+        """The metrics of a generator, as in `Learner.evaluate`; zeros on all workers but the first."""
         if not self._first:
-            return dict.fromkeys((*NAMES, "examples"), 0.0)
+            return dict.fromkeys((*METRICS, "examples"), 0.0)
         seed = self._plan.job.seed
         self._measurer = self._measurer or Measurer(self._plan)
         self._reference = self._reference or self._measurer.reference(seed)
-        images = images_of(generator, noise_of(generator, range(self._plan.job.samples), seed + 1))
-        return self._measurer.figures(images, self._reference) | {"examples": 1.0}
+        images = generate(generator, generator_inputs(generator, range(self._plan.job.samples), seed + 1))
+        return self._measurer.metrics(images, self._reference) | {"examples": 1.0}
 
     def pictures(self, generator: KerasModel) -> Sequence[Sequence[Image]]:
         """A grid of pictures (size, size, 3) in [-1, 1], always of the same noise."""
-        images = images_of(generator, noise_of(generator, range(_COLUMNS * _ROWS), self._plan.job.seed))
+        images = generate(generator, generator_inputs(generator, range(_COLUMNS * _ROWS), self._plan.job.seed))
         return [list(images[row * _COLUMNS : (row + 1) * _COLUMNS]) for row in range(_ROWS)]
