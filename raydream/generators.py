@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from raydream import __version__, assets, runtime
 from raydream.data import codec, provenance, storage
 from raydream.errors import UsageError
 from raydream.types import Image, Images, KerasModel
+
+_BATCH = 32  # frames of a walk that are made at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +61,16 @@ class Generator:
 
         Latents are interpolated spherically (White, "Sampling Generative Networks", 2016), since those on a straight
         line have smaller norms. The noise map stays that of the first picture, so that fine details do not flicker.
+        Therefore, only the first frame is one of `images`.
         """
         from raydream.training.gan import generate, generator_inputs
 
-        latents, *rest = generator_inputs(self.model, range(count), seed)
-        for start in range(count):
-            between = [_slerp(latents[start], latents[(start + 1) % count], n / frames) for n in range(frames)]
-            still = [np.repeat(part[:1], frames, axis=0) for part in rest]
+        _, *rest = generator_inputs(self.model, [0], seed)
+        latents = np.concatenate([generator_inputs(self.model, [number], seed)[0] for number in range(count)])
+        steps = ((start, n / frames) for start in range(count) for n in range(frames))
+        while some := list(islice(steps, _BATCH)):
+            between = [_slerp(latents[start], latents[(start + 1) % count], share) for start, share in some]
+            still = [np.repeat(part, len(some), axis=0) for part in rest]
             yield from generate(self.model, [np.stack(between), *still])
 
 
@@ -122,24 +128,33 @@ def metadata(generator: Generator, seed: int, **what: Any) -> dict[str, Any]:
     return {"raydream": __version__, **made_by, **what}
 
 
-def remake(metadata: Mapping[str, Any], image: str) -> Picture:
+def remake(metadata: Mapping[str, Any], changes: Mapping[str, Any], image: str) -> Picture:
     """Makes a picture again from the metadata in its file `image`. Nothing is downloaded because of a picture.
 
+    Args:
+        metadata: see `metadata`.
+        changes: `gan` is another path or URL of the generator, which must have the same digest.
+        image: name of the file, for messages.
+
     Raises:
-        UsageError: the metadata are incomplete, or its generator is not on this machine.
+        UsageError: the metadata are incomplete, its generator is not on this machine, or there are other changes.
     """
+    if others := changes.keys() - {"gan"}:
+        raise UsageError(f"{image} was made by a GAN, which has no {min(others)}: only gan=FILE can be set")
     kinds = {"gan": str, "gan_sha256": str, "seed": int, "number": int}
     complete = all(isinstance(metadata.get(key), kind) for key, kind in kinds.items())
     if not complete or min(metadata["seed"], metadata["number"]) < 0:
         raise UsageError(f"{image} was made by a GAN, but its metadata do not say which picture it is")
     name, digest = metadata["gan"], metadata["gan_sha256"]
-    if "://" in name:
+    if "gan" in changes:
+        places = [_path(str(changes["gan"]))]
+    elif "://" in name:
         places = list(map(str, assets.kept_copies(name)))
     else:
-        places = [] if provenance.is_remote(name) else [_path(name)]
-    here = next((place for place in places if Path(place).is_file() and assets.digest(place) == digest), None)
+        places = [] if provenance.is_remote(name) else [name]
+    here = next((place for place in places if os.path.isfile(place) and assets.digest(place) == digest), None)
     if here is None:
-        raise UsageError(f"{image} was made by the GAN {name!r}: no file with its digest is on this machine")
+        raise UsageError(f"{image} was made by the GAN {name[:200]!r}, which is not here: use --set gan=FILE")
     return Generator(name, digest, _loaded(here, digest)).picture(metadata["number"], metadata["seed"])
 
 
@@ -173,6 +188,8 @@ def _loaded(path: str, digest: str) -> KerasModel:
     from raydream.core.networks import loading
 
     model = loading.load_keras(path, what="GAN")
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise UsageError(f"GAN file {Path(path).name} has weights that are not finite numbers: use another one")
     if not _is_generator(model):
         raise UsageError(f"GAN file {Path(path).name} is not a generator: give a generator.keras from `raydream gan`")
     return model

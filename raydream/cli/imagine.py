@@ -116,11 +116,13 @@ def _made(target: _Target, inside: Callable[[int], dict[str, Any]], make: Callab
     from raydream.data.storage import Folder
 
     folder, names = target.names()
-    for number, name in enumerate(names):
-        out, place = Folder(folder or "."), pictures.place(folder, name)
-        if imagining.kept(out, name, inside(number)) is None:
-            if out.exists(name) and not target.force:
-                raise UsageError(f"{place} exists: use another name, or --force to overwrite it")
+    out, places = Folder(folder or "."), [pictures.place(folder, name) for name in names]
+    there = [imagining.kept(out, name, inside(number)) is not None for number, name in enumerate(names)]
+    for name, place, kept in zip(names, places, there, strict=True):
+        if not (kept or target.force) and out.exists(name):
+            raise UsageError(f"{place} exists: use another name, or --force to overwrite it")
+    for number, (place, kept) in enumerate(zip(places, there, strict=True)):
+        if not kept:
             make(number).save(place)
         print(place)
     return commands.OK
@@ -146,7 +148,8 @@ def walk(
 ) -> int:
     """Walk through the pictures of a GAN: a looping animation that turns each picture into the next.
 
-    The pictures are those of `raydream imagine` with the same seed.
+    The latents are those of `raydream imagine` with the same seed. The noise stays that of the first picture, so that
+    fine details do not flicker.
     """
     from raydream import generators
     from raydream.data import animation

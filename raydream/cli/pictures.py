@@ -153,7 +153,7 @@ def replay(
     """Make a dream again from its metadata and its photograph, and compare the two (exit status 1 if they differ).
 
     If the dream was made with a network from a path or URL, a file with the same digest must be on this machine.
-    Otherwise use --set backbone=...
+    Otherwise use --set backbone=... (or --set gan=... for a picture of a GAN).
     """
     from raydream import api, generators
     from raydream.data import codec, storage
@@ -163,7 +163,9 @@ def replay(
     data = storage.read(image, what="dream")
     dream: Dream | Picture
     if (inside := codec.read_metadata(data) or {}).get("gan"):
-        dream = generators.remake(inside, image)
+        if source:
+            raise UsageError(f"--source: {image} was made from noise by a GAN: leave the option out")
+        dream = generators.remake(inside, commands.changes(set or []), image)
     else:
         dream = _dreamed_again(data, image, source, commands.changes(set or []))
     if output:

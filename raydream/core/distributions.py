@@ -16,7 +16,7 @@ Features = NDArray[np.float64]  # (images, channels)
 _SIDE = 128  # pixels: smaller images are enlarged, since deep layers need some pixels
 _BATCH = 32  # images
 _NEIGHBOURS = 5  # as in the paper on density and coverage
-_NEAR = 0.5  # of the usual distance to the nearest image
+_NEAR = 0.75  # of the usual distance to the nearest image
 
 
 class Extractor:
@@ -85,7 +85,8 @@ def nearest(images: Features, others: Features) -> NDArray[np.float64]:
 def near_copies(made: Features, learnt: Features, held_out: Features) -> float:
     """The share of made images that are near copies of training images.
 
-    A near copy is closer to its nearest training image than half the median of that distance for held-out images.
+    A near copy is nearer to its nearest training image than three quarters of the median of that distance for held-out
+    images.
     """
     usual = np.median(nearest(held_out, learnt))
     return float(np.mean(nearest(made, learnt) < _NEAR * usual))

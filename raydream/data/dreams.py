@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from raydream.data import codec
 from raydream.data.inputs import images_among
+from raydream.data.provenance import checked_recipe
 from raydream.data.storage import Folder
 from raydream.data.unpacking import image_columns, parquet_files, tar_files, unpack_once
 from raydream.errors import UsageError
@@ -49,23 +50,28 @@ def find_dreams(source: str, out: Folder, say: Callable[[str], None]) -> Dreams:
         folder = f"{folder}/data/dream"
     names, _ = images_among(Folder(folder).files(), codec.IMAGE_ENDINGS)
     if not names:
-        why = "is an unfinished data set: finish it first" if _unfinished(source) else "holds no dreams"
-        raise UsageError(f"data {source} {why}")
+        there = Folder(source).files()
+        unfinished = any(name.startswith("_raydream/") for name in there)
+        why = "is an unfinished data set: finish it first" if unfinished else "holds no dreams"
+        raise UsageError(f"data {source} {why if there else 'is empty, or not a folder'}")
     return Dreams(folder=folder, names=names)
 
 
-def _unfinished(source: str) -> bool:
-    return bool(Folder(source).files("_raydream"))
+def find_recipe(source: str, found: Dreams, name: str) -> Recipe | None:
+    """The recipe of a data set's dreams: that of the data set, or else that inside a dream; None if neither has one.
 
+    Nothing is downloaded because of it; see `provenance.checked_recipe`.
 
-def find_recipe(source: str, found: Dreams) -> Recipe | None:
-    """The recipe of a data set's dreams: that of the data set, or else the one inside the first dream; None if neither.
+    Args:
+        source: path or URL of the data set.
+        found: its dreams.
+        name: the dream to look into.
 
     Raises:
-        UsageError: the recipe is invalid.
+        UsageError: the recipe is invalid, or its network is not on this machine.
     """
     if Folder(source).exists(_RECIPE):
-        return Recipe.load(f"{source.rstrip('/')}/{_RECIPE}")
-    inside = codec.read_metadata(Folder(found.folder).read(found.names[0])) or {}
-    recipe = inside.get("recipe")
-    return Recipe.parse(recipe, where=f"recipe inside {found.names[0]}") if isinstance(recipe, dict) else None
+        place = f"{source.rstrip('/')}/{_RECIPE}"
+        return checked_recipe({"recipe": Recipe.load(place).as_dict()}, {}, place)
+    inside = codec.read_metadata(Folder(found.folder).read(name)) or {}
+    return checked_recipe(inside, {}, name) if isinstance(inside.get("recipe"), dict) else None

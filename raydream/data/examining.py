@@ -64,7 +64,10 @@ def _examined(folder: Folder, name: str) -> Examined:
 
 
 def write_unreadable(out: Folder, rows: Sequence[tuple[str, str]]) -> None:
-    """Writes `unreadable.csv`: the (name, reason) of images that a job cannot use."""
+    """Writes `unreadable.csv`: the (name, reason) of images that a job cannot use; no file if there are none."""
+    if not rows:
+        out.remove(UNREADABLE)
+        return
     sink = io.StringIO()
     csv.writer(sink).writerows([("image", "error"), *rows])
     out.write(UNREADABLE, sink.getvalue().encode("utf-8", "backslashreplace"))

@@ -96,7 +96,8 @@ def unpack_once(source: str, out: Folder, columns: Columns, say: Callable[[str],
 
     Args and errors are those of `unpack`; `say` is called with a line of progress.
     """
-    digest = hashlib.sha256(json.dumps([source, *columns]).encode()).hexdigest()[:12]
+    packed = {name: size for name, size in Folder(source).files().items() if name.endswith((".parquet", ".tar"))}
+    digest = hashlib.sha256(json.dumps([source, *columns, packed], sort_keys=True).encode()).hexdigest()[:12]
     name = f"_raydream/images-{digest}"
     if not out.exists(f"{name}.done"):
         say(f"unpacking the images of {source}")
@@ -147,6 +148,9 @@ def _in_tar(source: str, name: str, column: str | None) -> Iterator[tuple[str, b
                 member = tar.extractfile(info) if rest.startswith(f"{column or 'dream'}.") else None
                 if member:
                     yield f"{_stem(name)}-{key}.{rest.rpartition('.')[2]}", member.read()
+            reader.seek(tar.offset)
+            if reader.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # `tarfile` takes any damage as the end
+                raise tarfile.ReadError
     except tarfile.TarError as error:
         raise UsageError(f"{source.rstrip('/')}/{name} is not a tar file, or is incomplete") from error
 

@@ -115,8 +115,8 @@ def _planned(job: Retraining, found: Labelled, known: Examined) -> Plan:
     from raydream.jobs.retraining.plan import Plan
 
     broken = [(name, error) for name, error in zip(found.names, known.errors, strict=True) if error]
+    write_unreadable(Folder(job.output), broken)
     if broken:
-        write_unreadable(Folder(job.output), broken)
         _say(
             f"{len(broken):,} of {len(found.names):,} images cannot be read and are left out, such as {broken[0][0]} "
             f"({broken[0][1]}): all are listed in {job.output.rstrip('/')}/{UNREADABLE}"

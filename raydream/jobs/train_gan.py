@@ -19,8 +19,6 @@ These are not resized, since shrinking a dream removes its details. The same com
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -54,15 +52,16 @@ def run(job: GanTraining) -> dict[str, Any]:
 
     job = prepare(job)
     with Lease(job.output) as lease:
+        values = asdict(job) | job.hyperparameters._asdict()
+        values = {key: value for key, value in values.items() if key not in _CHANGEABLE}
+        settings.check(job.output, values)
         plan = make_plan(job, _say)
-        names = json.dumps([plan.learnt, plan.held_out]).encode()
         digests = {
             "network (digest)": FeatureNetwork(job).digest[:12],
             "recipe (digest)": plan.recipe.digest[:12],
-            "names of the dreams (digest)": hashlib.sha256(names).hexdigest()[:12],
+            "dreams (digest)": plan.digest[:12],
         }
-        values = asdict(job) | job.hyperparameters._asdict()
-        settings.check_or_store(job.output, {k: v for k, v in values.items() if k not in _CHANGEABLE} | digests)
+        settings.check_or_store(job.output, values | digests)
         fit.run(train, {"plan": plan, "lease": lease.token}, job, job.hyperparameters.batch_size)
         lease.check()
         return finish(plan)

@@ -156,7 +156,10 @@ def _head(x: Tensor, width: int, name: str) -> Tensor:
 
 
 def _normalised(x: Tensor, channels: int, side: int, name: str, strides: int = 1) -> Tensor:
-    """A convolution with spectral normalisation (Miyato et al., 2018)."""
+    """A convolution with spectral normalisation (Miyato et al., 2018).
+
+    Unlike in the paper, Keras divides the stored weights themselves, so the gradient does not pass through the norm.
+    """
     from keras import layers
 
     convolution = layers.Conv2D(channels, side, strides, padding="same", name=f"{name}_kernel")

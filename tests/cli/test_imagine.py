@@ -89,7 +89,15 @@ def test_a_picture_of_a_gan_that_is_not_here_is_not_made_again(cli: Cli, trained
     moved.write_bytes(b"another network")
     code, out, err = cli("replay", str(tmp_path / "x.png"))
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "no file with its digest is on this machine" in err
+    assert "moved.keras', which is not here: use --set gan=FILE" in err
+    assert cli("replay", str(tmp_path / "x.png"), "--set", f"gan={trained}")[:2] == (0, "identical\n")
+    for words, said in (
+        (("--set", "seed=4"), "was made by a GAN, which has no seed: only gan=FILE can be set"),
+        (("--source", "x.jpg"), "was made from noise by a GAN: leave the option out"),
+    ):
+        code, out, err = cli("replay", str(tmp_path / "x.png"), *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert said in err
 
 
 def test_a_walk_leads_through_the_pictures_and_back(cli: Cli, trained: str, tmp_path: Path) -> None:
@@ -136,6 +144,25 @@ def test_mistakes_are_one_line(words: tuple[str, ...], said: str, cli: Cli, trai
     assert said in err
 
 
+def test_nothing_is_made_if_a_name_is_taken(cli: Cli, trained: str, tmp_path: Path) -> None:
+    (tmp_path / "imagined-0001.png").write_bytes(b"another picture")
+    assert cli("imagine", "--gan", trained, "-n", "2", "-o", str(tmp_path))[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["imagined-0001.png"]
+
+
+def test_a_damaged_generator_is_one_line(cli: Cli, trained: str, tmp_path: Path) -> None:
+    data = bytearray(Path(trained).read_bytes())
+    data[len(data) // 2] ^= 255
+    (tmp_path / "damaged.keras").write_bytes(data)
+    model = gan.fastgan(32)
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    model.save(tmp_path / "nan.keras")
+    for name, said in (("damaged", "cannot be loaded"), ("nan", "has weights that are not finite numbers")):
+        code, out, err = cli("imagine", "--gan", str(tmp_path / f"{name}.keras"), "-o", str(tmp_path / "x.png"))
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert said in err
+
+
 def test_a_walk_needs_an_ending(cli: Cli, trained: str) -> None:
     code, _, err = cli("walk", trained, "-o", "frames")
     assert (code, err.count("\n")) == (2, 1)
@@ -146,4 +173,4 @@ def test_a_walk_needs_an_ending(cli: Cli, trained: str) -> None:
 def test_incomplete_metadata_are_one_line(change: dict[str, Any]) -> None:
     inside = {"gan": "x.keras", "gan_sha256": "ab", "seed": 0, "number": 0, **change}
     with pytest.raises(UsageError, match=r"x\.png was made by a GAN, but its metadata do not say which"):
-        generators.remake(inside, "x.png")
+        generators.remake(inside, {}, "x.png")

@@ -1,5 +1,6 @@
 """Dreams to learn from: found in data sets of each format, and in folders of pictures."""
 
+import tarfile
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,8 +26,8 @@ def encoded(level: float, inside: dict[str, Any] | None = None) -> bytes:
     return codec.encode(np.full((8, 9, 3), level, np.float32), metadata=inside)
 
 
-def data_set(folder: Path, format: Format) -> None:
-    """A finished data set of three dreams, with their photographs."""
+def data_set(folder: Path, format: Format, count: int = 3) -> None:
+    """A finished data set of some dreams, with their photographs."""
     rows = [
         Row(
             id=f"a/{n}.jpg",
@@ -41,7 +42,7 @@ def data_set(folder: Path, format: Format) -> None:
             objective_before=1.0,
             objective_after=2.0,
         )
-        for n in range(3)
+        for n in range(count)
     ]
     out = Folder(str(folder))
     out.write(f"data/train-0000000-0000000.{BY_NAME[format].ENDING}", BY_NAME[format].encode(rows, 0)[0])
@@ -63,7 +64,7 @@ def test_each_format_gives_its_dreams_and_not_its_photographs(format: Format, tm
     said: list[str] = []
     found = find_dreams(str(tmp_path / "dreams"), Folder(str(tmp_path / "out")), said.append)
     assert levels(found.folder, found.names) == [0.0, 0.1, 0.2]
-    assert find_recipe(str(tmp_path / "dreams"), found) == RECIPE
+    assert find_recipe(str(tmp_path / "dreams"), found, found.names[0]) == RECIPE
     assert len(said) == (format != "files"), "packed images are unpacked, and that is said"
     again = find_dreams(str(tmp_path / "dreams"), Folder(str(tmp_path / "out")), said.append)
     assert again == found
@@ -77,11 +78,40 @@ def test_a_folder_of_dreams_gives_all_of_them_and_the_recipe_inside(tmp_path: Pa
     (tmp_path / "notes.txt").write_text("no picture")
     found = find_dreams(str(tmp_path), Folder(str(tmp_path / "out")), print)
     assert found.names == ["0.png", "1.png"]
-    assert find_recipe(str(tmp_path), found) == RECIPE
+    assert find_recipe(str(tmp_path), found, "0.png") == RECIPE
     (tmp_path / "0.png").write_bytes(encoded(0))
-    assert find_recipe(str(tmp_path), found) is None
+    assert find_recipe(str(tmp_path), found, "0.png") is None
     (tmp_path / "0.png").write_bytes(b"no picture")
-    assert find_recipe(str(tmp_path), found) is None
+    assert find_recipe(str(tmp_path), found, "0.png") is None
+
+
+def test_a_recipe_in_a_picture_starts_no_download(tmp_path: Path) -> None:
+    recipe = RECIPE.changed(backbone="http://127.0.0.1:9/network.keras", weights=None).as_dict()
+    (tmp_path / "0.png").write_bytes(encoded(0, {"recipe": recipe}))
+    found = find_dreams(str(tmp_path), Folder(str(tmp_path / "out")), print)
+    with pytest.raises(UsageError, match=r"0\.png names the backbone .* a picture may not start a download"):
+        find_recipe(str(tmp_path), found, "0.png")
+
+
+def test_a_data_set_that_has_changed_is_unpacked_anew(tmp_path: Path) -> None:
+    for count in (1, 2):
+        data_set(tmp_path / "dreams", "parquet", count)
+        found = find_dreams(str(tmp_path / "dreams"), Folder(str(tmp_path / "out")), lambda _: None)
+        assert len(found.names) == count
+
+
+def test_damage_inside_a_tar_file_is_named(tmp_path: Path) -> None:
+    """Python's `tarfile` takes a damaged header, or a missing end, for the end of the file."""
+    data_set(tmp_path / "dreams", "webdataset")
+    (file,) = (tmp_path / "dreams/data").iterdir()
+    whole = file.read_bytes()
+    with tarfile.open(file) as tar:
+        second = tar.getmembers()[-1].offset
+    damaged = whole[:second] + b"x" * 512 + whole[second + 512 :]
+    for data in (damaged, whole[:second]):
+        file.write_bytes(data)
+        with pytest.raises(UsageError, match=r"\.tar is not a tar file, or is incomplete"):
+            find_dreams(str(tmp_path / "dreams"), Folder(str(tmp_path / "out")), lambda _: None)
 
 
 def test_images_of_other_data_sets_are_found_in_their_first_column(tmp_path: Path) -> None:
@@ -95,7 +125,7 @@ def test_images_of_other_data_sets_are_found_in_their_first_column(tmp_path: Pat
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        (None, "data {} holds no dreams"),
+        (None, "data {} is empty, or not a folder"),
         ("notes.txt", "data {} holds no dreams"),
         ("_raydream/plan/0000000.json", "data {} is an unfinished data set: finish it first"),
         ("data/0.parquet", "{}/data/0.parquet is not a Parquet file, or is incomplete"),

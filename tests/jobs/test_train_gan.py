@@ -19,7 +19,8 @@ from raydream.data import codec
 from raydream.errors import UsageError
 from raydream.jobs import train_gan
 from raydream.jobs.generating.job import GanTraining
-from raydream.jobs.generating.plan import FeatureNetwork
+from raydream.jobs.generating.plan import FeatureNetwork, Plan, make_plan, prepare
+from raydream.recipe import Recipe
 from tests.common import RAY, processes, wait_for
 
 pytestmark = RAY
@@ -28,11 +29,11 @@ SMALL = {"size": 32, "batch_size": 4, "epochs": 2, "steps": 3, "samples": 16, "e
 
 @pytest.fixture(scope="module")
 def dreams(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of waves of different sizes; one of them is broken, and one too small."""
+    """Pictures of waves; one of them is broken, and one too small."""
     folder = tmp_path_factory.mktemp("dreams")
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[:40, :48]
-    for number in range(18):
+    for number in range(50):
         waves = [np.sin(columns * a + rows * b + c) for a, b, c in random.uniform(0.1, 1.0, (3, 3))]
         (folder / f"{number:02}.png").write_bytes(codec.encode(0.8 * np.stack(waves, axis=-1).astype(np.float32)))
     (folder / "03.png").write_bytes(b"no picture")
@@ -62,15 +63,17 @@ def test_it_makes_a_generator_with_its_metrics_and_pictures(finished: Path, tiny
     assert set(metrics) == {"gan", "real dreams"}
     assert set(metrics["gan"]) == {"KID", "density", "coverage", "dreaminess", "near copies"}
     assert metrics["real dreams"]["KID"] < metrics["gan"]["KID"]
+    assert metrics["real dreams"]["near copies"] > 0.3, "crops of training dreams are copies"
+    assert metrics["gan"]["near copies"] == 0.0
     assert [line["epoch"] for line in lines(finished)] == [1, 2]
     assert lines(finished)[0].keys() >= {"generator loss", "critic loss", "validation KID", "validation dreaminess"}
     grids = [codec.decode(path.read_bytes()) for path in sorted((finished / "grids").iterdir())]
     assert [grid.shape for grid in grids] == [(4 * 32, 6 * 32, 3)] * 2
     assert not np.array_equal(*grids)
     assert list((finished / "tensorboard").iterdir())
-    for name, frames in (("epochs.webp", 2), ("walk.webp", 8 * 24)):
-        with Image.open(finished / name) as animation:
-            assert animation.n_frames == frames
+    with Image.open(finished / "epochs.webp") as epochs, Image.open(finished / "walk.webp") as walk:
+        assert epochs.n_frames == 2
+        assert walk.n_frames > 8
     card = (finished / "README.md").read_text()
     assert "python -m raydream.jobs.train_gan --data " in card
     assert "--layers " in card, "layers, too, that the job has chosen itself"
@@ -86,17 +89,18 @@ def test_dreams_that_cannot_be_used_are_listed_and_left_out(finished: Path) -> N
     assert broken[0] == "03.png"
     assert broken[1].startswith("not an image that can be read")
     assert small == ["04.png", "50x20 pixels"]
-    assert "trained on 14 dreams (recipe unknown)" in (finished / "README.md").read_text().replace("\n", " ")
+    assert "trained on 42 dreams (recipe unknown)" in (finished / "README.md").read_text().replace("\n", " ")
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"size": 512}, r"has 0 dreams that can be used: at least 8 are needed"),
-        ({"data": "empty"}, r"empty holds no dreams"),
+        ({"size": 512}, r"has 0 dreams that can be used: at least 48 are needed"),
+        ({"data": "empty"}, r"empty is empty, or not a folder"),
         ({"size": 48}, r"size 48: must be one of 32, 64, 128, 256, 512"),
         ({"network": "dcgan", "size": 512}, r"dcgan makes at most 256 pixels: use fastgan"),
         ({"workers": 3}, r"batch_size 4 is not a multiple of workers 3: 6 is"),
+        ({"recipe": "nothing"}, r"unknown recipe 'nothing'|nothing"),
         ({"layers": ("hihg",)}, r"there is no layer 'hihg': did you mean 'high'"),
         ({"learning_rate": float("nan")}, r"learning_rate nan: must be a finite number"),
     ],
@@ -119,6 +123,36 @@ def test_other_settings_are_refused_but_defaults_may_be_given(finished: Path, dr
         train_gan.run(GanTraining(**{**job, "steps": 4}))
     with pytest.raises(UsageError, match=r"holds a run with seed 0, not 1"):
         train_gan.run(GanTraining(**{**job, "learning_rate": 2e-4, "augment": True, "seed": 1}))
+
+
+def test_other_settings_are_refused_before_any_work(finished: Path, dreams: Path, tiny_path: str) -> None:
+    before = (finished / "unreadable.csv").read_bytes()
+    job = {"data": str(dreams), "output": str(finished), "backbone": tiny_path, **SMALL, "size": 64}
+    with pytest.raises(UsageError, match=r"holds a run with size 32, not 64"):
+        train_gan.run(GanTraining(**job))
+    assert (finished / "unreadable.csv").read_bytes() == before
+
+
+def test_the_recipe_is_that_of_the_first_dream_that_can_be_used(dreams: Path, tiny_path: str, tmp_path: Path) -> None:
+    def plan_with(recipe: dict[str, Any]) -> tuple[Plan, list[str]]:
+        image = codec.decode((dreams / "05.png").read_bytes())
+        for number in range(1, 49):
+            (tmp_path / f"in/{number:02}.png").write_bytes(codec.encode(image, metadata={"recipe": recipe}))
+        said: list[str] = []
+        job = GanTraining(data=str(tmp_path / "in"), output=str(tmp_path / "out"), backbone=tiny_path, size=32)
+        return make_plan(prepare(job), said.append), said
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/00.png").write_bytes(b"no picture")
+    recipe = Recipe.load("quick", {"objective": "mixed4"})
+    plan, said = plan_with(recipe.as_dict())
+    assert plan.recipe.objective == recipe.objective
+    assert plan.known
+    assert len(said) == 1
+    plan, said = plan_with({**recipe.as_dict(), "octaves": "many"})
+    assert not plan.known, "and no dream is lost"
+    assert len(plan.learnt) + len(plan.held_out) == 48
+    assert "the recipe of the dreams cannot be used: " in said[1]
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 from raydream.core.networks import compact
 from raydream.errors import UsageError, nearest
@@ -110,7 +112,7 @@ def load_keras(path: str, what: str) -> KerasModel:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         return _functional(model)
-    except (ValueError, TypeError, OSError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, OSError, KeyError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
         raise UsageError(f"{what} file {path} cannot be loaded: {_first_line(error)}") from error
 
 

@@ -65,12 +65,12 @@ def card(plan: Plan, metrics: Mapping[str, Mapping[str, float]], epochs: Sequenc
         f"are held out for the metrics. `generator.keras` is the averaged generator after epoch {best + 1} of "
         f"{len(epochs)}, the one with the lowest KID, and {crops:,} crops. `raydream imagine --gan generator.keras` "
         "makes pictures.\n\n"
-        f"The metrics compare {job.samples:,} pictures with as many crops of held-out dreams. KID is the distance of "
-        "the two sets. Density says how closely the pictures lie among held-out dreams; coverage, how many of those "
-        "have one near them. Near copies are pictures much nearer to a training dream than held-out dreams usually are. "
+        f"The metrics compare {job.samples:,} pictures with at most as many crops of held-out dreams. KID is their "
+        "distance as sets. Density says how closely the pictures lie among held-out dreams; coverage, how many of "
+        "those have one near them. Near copies are clearly nearer to training dreams than held-out dreams are. "
         f"These use the features of {summary.last_part(job.backbone)}, so they cannot be compared with those of "
         f"papers. Dreaminess is the mean percentile rank of the pictures among held-out dreams, by the objective of "
-        f'{recipe}. The row "real dreams" is for other crops of the training dreams.'
+        f'{recipe}. The row "real dreams" is for random crops of training dreams.'
     )
     rows = [{"": name} | {key: _number(key, found[key]) for key in METRICS} for name, found in metrics.items()]
     return cards.network(f"GAN of dreams, {job.size} px", about, cards.command("train_gan", asked), rows)

@@ -108,6 +108,13 @@ class GanTraining:
             rich_help_panel=_LEARNING,
         ),
     ] = ()
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Recipe whose objective measures how much of a dream a picture is. Default: that of the dreams.",
+            rich_help_panel=_METRICS,
+        ),
+    ] = None
     samples: Annotated[
         int,
         typer.Option(min=16, metavar="N", help="Pictures to evaluate after each epoch.", rich_help_panel=_METRICS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,54 +14,85 @@ from raydream import assets
 from raydream.core import distributions
 from raydream.core.distributions import Extractor, Features
 from raydream.data import codec
+from raydream.data.storage import Folder
 from raydream.jobs.generating.plan import MIN_SIDE, FeatureNetwork, Plan
 from raydream.jobs.train.streams import random_crop
 from raydream.training.gan import generate, generator_inputs
-from raydream.types import Image, Images, KerasModel
+from raydream.types import Image, Images, KerasModel, Pixels
 
 METRICS = ("KID", "density", "coverage", "dreaminess", "near copies")
 _BATCH = 32  # pictures whose objective is measured at once
 _THREADS = 4
 _COLUMNS, _ROWS = 6, 4  # of the grid
+_MOST_LEARNT = 4096  # crops of training dreams that near copies are looked for among
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Real dreams to compare with: features of crops of held-out dreams and of those to learn from.
+    """Real dreams to compare with.
 
     Attributes:
-        held_out, learnt: features (crops, channels).
-        objective: the objective of the crops of held-out dreams.
+        held_out: features (crops, channels) of crops of held-out dreams, of which no two are the same.
+        objective: the objective of these crops.
+        learnt: features of crops that cover some training dreams, also flipped.
+        covered: the names of these dreams.
     """
 
     held_out: Features
-    learnt: Features
     objective: NDArray[np.float64]
+    learnt: Features
+    covered: list[str]
 
 
 class Measurer:
-    """Evaluation pictures against the dreams of a plan."""
+    """Measures pictures against the dreams of a plan."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self.features = Extractor(FeatureNetwork(plan.job).last)
         self._recipe, self._network = assets.load(plan.recipe)
 
-    def crops(self, names: Sequence[str], seed: int) -> Images:
-        """As many crops of the named dreams as the job has samples: (samples, size, size, 3) in [-1, 1]."""
-        plan, size = self._plan, self._plan.job.size
-
-        def crop(number: int) -> Any:
-            return random_crop(plan.folder, names[number % len(names)], size, np.random.default_rng((seed, number)))
-
-        with ThreadPoolExecutor(_THREADS) as pool:
-            return codec.from_uint8(np.stack(list(pool.map(crop, range(plan.job.samples)))))
-
     def reference(self, seed: int) -> Reference:
-        """Crops of the dreams of the plan; another seed gives others."""
-        held_out = self.crops(self._plan.held_out, seed)
-        learnt = self.crops(self._plan.learnt, seed + 1)
-        return Reference(self.features(held_out), self.features(learnt), self._objective(held_out))
+        """Real dreams to compare with; the seed chooses the crops."""
+        held_out = self.held_out(seed)
+        learnt, covered = self._learnt(seed)
+        return Reference(self.features(held_out), self._objective(held_out), learnt, covered)
+
+    def held_out(self, seed: int) -> Images:
+        """Crops of held-out dreams (n, size, size, 3) in [-1, 1]: as many as the job has samples, if there are so many.
+
+        Crops of the same dream are at least half a side apart, since density and coverage need distinct ones.
+        """
+        plan = self._plan
+        each = -(-plan.job.samples // len(plan.held_out))
+
+        def chosen(number: int) -> NDArray[np.uint8]:
+            random = np.random.default_rng((seed, number))
+            return random.permutation(self._crops(plan.held_out[number], 2))[:each]
+
+        order = np.random.default_rng(seed).permutation(len(plan.held_out))[: plan.job.samples]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            crops = list(chain.from_iterable(pool.map(chosen, order)))
+        return codec.from_uint8(np.stack(crops[: plan.job.samples]))
+
+    def _learnt(self, seed: int) -> tuple[Features, list[str]]:
+        """Features of crops a quarter of a side apart that cover training dreams, and the names of these dreams."""
+        plan, found = self._plan, list[Features]()
+        order = iter(np.random.default_rng(seed).permutation(len(plan.learnt)))
+        covered: list[str] = []
+        while sum(map(len, found)) < _MOST_LEARNT and (more := [plan.learnt[n] for n in islice(order, _THREADS)]):
+            with ThreadPoolExecutor(_THREADS) as pool:
+                crops = np.stack(list(chain.from_iterable(pool.map(lambda name: self._crops(name, 4), more))))
+            found.append(self.features(codec.from_uint8(np.concatenate([crops, crops[:, :, ::-1]]))))
+            covered += more
+        return np.concatenate(found), covered
+
+    def _crops(self, name: str, parts: int) -> list[Pixels]:
+        """The crops of a dream at all positions that are 1 / `parts` of a side apart."""
+        side = self._plan.job.size
+        image = codec.to_uint8(codec.decode(Folder(self._plan.folder).read(name)))
+        rows, columns = (range(0, length - side + 1, side // parts) for length in image.shape[:2])
+        return [image[top : top + side, left : left + side] for top in rows for left in columns]
 
     def _objective(self, images: Images) -> NDArray[np.float64]:
         import tensorflow as tf
@@ -90,8 +121,16 @@ class Measurer:
         }
 
     def of_real(self, reference: Reference, seed: int) -> dict[str, float]:
-        """The metrics of other crops of the dreams to learn from, for comparison."""
-        return self.metrics(self.crops(self._plan.learnt, seed), reference)
+        """The metrics of random crops of `reference.covered`: what a GAN that has learnt these by heart would reach."""
+        plan, names = self._plan, reference.covered
+
+        def crop(number: int) -> Pixels:
+            random = np.random.default_rng((seed, number))
+            return random_crop(plan.folder, names[number % len(names)], plan.job.size, random)
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            images = codec.from_uint8(np.stack(list(pool.map(crop, range(plan.job.samples)))))
+        return self.metrics(images, reference)
 
 
 class EpochEvaluation:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +24,7 @@ from raydream.types import Tensor
 if TYPE_CHECKING:
     from raydream.core.networks.backbones import Backbone
 
+LEAST_DREAMS = 6 * HELD_OUT  # density and coverage need six held-out ones
 MIN_SIDE = 64  # pixels: smaller pictures are enlarged, or deep feature maps would be empty
 _DEPTHS = (0.0, 1 / 3, 2 / 3)  # of the default layers, among those that are large enough
 _POSITIONS = 2  # per side: the least of a default layer
@@ -38,6 +41,7 @@ class Plan:
         recipe: the recipe of the dreams, or `natural-dreams` if it is not known; resolved. Its objective measures how
             much of a dream a picture is.
         known: whether the recipe is that of the dreams.
+        digest: SHA-256 of the names and digests of the dreams, in hexadecimal.
     """
 
     job: GanTraining
@@ -46,6 +50,7 @@ class Plan:
     held_out: list[str]
     recipe: Recipe
     known: bool
+    digest: str
 
 
 def prepare(job: GanTraining) -> GanTraining:
@@ -68,19 +73,35 @@ def make_plan(job: GanTraining, say: Callable[[str], None]) -> Plan:
     Raises:
         UsageError: too few dreams can be used.
     """
-    out = Folder(job.output)
-    found = find_dreams(job.data, out, say)
-    known = find_recipe(job.data, found)
-    recipe = assets.resolve(known or Recipe.load("natural-dreams"))
+    found = find_dreams(job.data, Folder(job.output), say)
     good = _usable(job, found, say)
-    if len(good) < HELD_OUT:
-        raise UsageError(f"data {job.data} has {len(good)} dreams that can be used: at least {HELD_OUT} are needed")
-    learnt, held_out = split(good)
-    return Plan(job=job, folder=found.folder, learnt=learnt, held_out=held_out, recipe=recipe, known=known is not None)
+    if len(good) < LEAST_DREAMS:
+        raise UsageError(f"data {job.data} has {len(good)} dreams that can be used: at least {LEAST_DREAMS} are needed")
+    known = Recipe.load(job.recipe) if job.recipe else _recipe(job, found, next(iter(good)), say)
+    learnt, held_out = split(list(good))
+    return Plan(
+        job=job,
+        folder=found.folder,
+        learnt=learnt,
+        held_out=held_out,
+        recipe=assets.resolve(known or Recipe.load("natural-dreams")),
+        known=known is not None,
+        digest=hashlib.sha256(json.dumps(good).encode()).hexdigest(),
+    )
 
 
-def _usable(job: GanTraining, found: Dreams, say: Callable[[str], None]) -> list[str]:
-    """The dreams that can be read and are as large as a crop; the others are listed in a file."""
+def _recipe(job: GanTraining, found: Dreams, name: str, say: Callable[[str], None]) -> Recipe | None:
+    """The recipe of the dreams, resolved; None if it is not known, or cannot be used here."""
+    try:
+        recipe = find_recipe(job.data, found, name)
+        return recipe and assets.resolve(recipe)
+    except UsageError as error:
+        say(f"the recipe of the dreams cannot be used: {error}; dreaminess is that of natural-dreams (or of --recipe)")
+        return None
+
+
+def _usable(job: GanTraining, found: Dreams, say: Callable[[str], None]) -> dict[str, str]:
+    """Name -> digest of the dreams that can be read and are as large as a crop; the others are listed in a file."""
     seen = dict(zip(found.names, examine(Folder(found.folder), found.names), strict=True))
     broken = [(name, each.error) for name, each in seen.items() if each.error]
     small = [
@@ -92,10 +113,9 @@ def _usable(job: GanTraining, found: Dreams, say: Callable[[str], None]) -> list
         if rows:
             some = f"such as {rows[0][0]} ({rows[0][1]}): see {UNREADABLE}"
             say(f"{len(rows):,} of {len(seen):,} dreams {why} and are left out, {some}")
-    if broken or small:
-        write_unreadable(Folder(job.output), [*broken, *small])
+    write_unreadable(Folder(job.output), [*broken, *small])
     left_out = {name for name, _ in (*broken, *small)}
-    return [name for name in found.names if name not in left_out]
+    return {name: each.digest for name, each in seen.items() if name not in left_out}
 
 
 @dataclass(frozen=True)
@@ -123,7 +143,7 @@ class FeatureNetwork(TrainedNetwork):
                     "use an earlier layer, or a larger --size"
                 )
         if self.job.layers:
-            return self.job.layers
+            return tuple(layer for layer in known if layer in self.job.layers)
         usable = [name for name in known if positions[name] >= _POSITIONS]
         if not usable:
             raise UsageError(

@@ -40,15 +40,23 @@ def check_or_store(output: str, settings: Mapping[str, Any]) -> None:
     Raises:
         UsageError: the earlier run had other settings; the message names the first difference.
     """
-    folder, data = Folder(output), json.dumps(dict(settings), indent=1).encode()
+    folder = Folder(output)
+    if folder.exists(_SETTINGS):
+        check(output, settings)
+    else:
+        folder.write(_SETTINGS, json.dumps(dict(settings), indent=1).encode())
+
+
+def check(output: str, settings: Mapping[str, Any]) -> None:
+    """Checks that an earlier run in the output, if there is one, had these settings; see `check_or_store`."""
+    folder = Folder(output)
     if not folder.exists(_SETTINGS):
-        folder.write(_SETTINGS, data)
         return
     try:
         before = json.loads(folder.read(_SETTINGS))
     except ValueError as error:
         raise UsageError(f"{folder.place(_SETTINGS)} is damaged: use another output") from error
-    for key, value in json.loads(data).items():
+    for key, value in json.loads(json.dumps(dict(settings))).items():
         if before.get(key) != value:
             raise UsageError(
                 f"{output} holds a run with {key} {before.get(key)!r}, not {value!r}: "
