@@ -1,12 +1,11 @@
 """Benchmarks of GANs.
 
     python -m tests.bench.gans compare SIZE DREAMS NAME=GENERATOR.keras NAME=FOLDER ...
-    python -m tests.bench.gans copies SIZE DREAMS GENERATOR.keras
     python -m tests.bench.gans seconds
 
 `compare` measures generators, and folders of pictures (random crops of them), against the same held-out dreams, and
-real dreams beside them. `copies` compares pictures with crops that cover all training dreams. `seconds` times one
-picture of a generator and a dream of the same size. Each part prints its rows of the tables in README.md.
+crops of training dreams beside them. `seconds` times one picture of a generator and a dream of the same size. Each part
+prints its table of README.md.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from raydream import generators, runtime
-from raydream.core import distributions
 from raydream.data import codec
 from raydream.data.inputs import list_input
 from raydream.jobs.generating.job import GanTraining
@@ -74,35 +72,14 @@ def compare(size: str, dreams: str, *named: str) -> Iterator[str]:
     """A row for each contender."""
     plan = plan_of(size, dreams, Path(dreams).parent / "compare")
     measurer = Measurer(plan)
-    reference, held_out = measurer.reference(SEED), measurer.crops(plan.held_out, SEED)
+    reference, held_out = measurer.reference(SEED), measurer.held_out(SEED)
     yield f"| {size} px | {' | '.join(METRICS)} | patches |"
     yield f"|{'---|' * (len(METRICS) + 2)}"
     contenders = {name: pictures(source, int(size)) for name, _, source in (each.partition("=") for each in named)}
-    for name, images in {**contenders, "real dreams": measurer.crops(plan.learnt, SEED + 2)}.items():
+    for name, images in {**contenders, "crops of training dreams": measurer.copies(reference, SEED + 2)}.items():
         figures = measurer.metrics(images, reference)
         values = [f"{figures[key]:.3g}" for key in METRICS]
         yield f"| {name} | {' | '.join(values)} | {patch_distance(images, held_out):.4f} |"
-
-
-def copies(size: str, dreams: str, generator: str) -> Iterator[str]:
-    """The share of near copies, with crops half a side apart that cover all training dreams, also mirrored."""
-    plan = plan_of(size, dreams, Path(dreams).parent / "compare")
-    measurer, side = Measurer(plan), int(size)
-    covering = []
-    for name in plan.learnt:
-        image = codec.decode((Path(plan.folder) / name).read_bytes())
-        for top in range(0, image.shape[0] - side + 1, side // 2):
-            for left in range(0, image.shape[1] - side + 1, side // 2):
-                part = image[top : top + side, left : left + side]
-                covering += [part, part[:, ::-1]]
-    learnt = measurer.features(np.stack(covering))
-    held_out = measurer.features(measurer.crops(plan.held_out, SEED))
-    found = measurer.features(pictures(generator, side))
-    usual = np.median(distributions.nearest(held_out, learnt))
-    nearest = distributions.nearest(found, learnt) / usual
-    share = distributions.near_copies(found, learnt, held_out)
-    yield f"near copies of {len(learnt):,} crops: {share:.4f}"
-    yield f"nearest crop, relative to a held-out one's: {nearest.min():.2f} at least, {np.median(nearest):.2f} median"
 
 
 def seconds() -> Iterator[str]:
@@ -133,7 +110,7 @@ def _median(work: Callable[[int], Any], rounds: int = ROUNDS) -> float:
     return statistics.median(times[1:])
 
 
-PARTS: Mapping[str, Callable[..., Iterator[str]]] = {"compare": compare, "copies": copies, "seconds": seconds}
+PARTS: Mapping[str, Callable[..., Iterator[str]]] = {"compare": compare, "seconds": seconds}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -120,8 +120,8 @@ class Measurer:
             "near copies": distributions.near_copies(found, reference.learnt, reference.held_out),
         }
 
-    def of_real(self, reference: Reference, seed: int) -> dict[str, float]:
-        """The metrics of random crops of `reference.covered`: what a GAN that has learnt these by heart would reach."""
+    def copies(self, reference: Reference, seed: int) -> Images:
+        """Random crops of `reference.covered` (samples, size, size, 3): what a GAN makes that has memorized them."""
         plan, names = self._plan, reference.covered
 
         def crop(number: int) -> Pixels:
@@ -129,8 +129,7 @@ class Measurer:
             return random_crop(plan.folder, names[number % len(names)], plan.job.size, random)
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            images = codec.from_uint8(np.stack(list(pool.map(crop, range(plan.job.samples)))))
-        return self.metrics(images, reference)
+            return codec.from_uint8(np.stack(list(pool.map(crop, range(plan.job.samples)))))
 
 
 class EpochEvaluation:

@@ -82,7 +82,8 @@ def write_metrics(plan: Plan) -> None:
     reference = measurer.reference(seed)
     generator = exported(plan)
     images = gan.generate(generator, gan.generator_inputs(generator, range(plan.job.samples), seed))
-    metrics = {"gan": measurer.metrics(images, reference), "real dreams": measurer.of_real(reference, seed + 2)}
+    found = {"gan": images, "real dreams": measurer.copies(reference, seed + 2)}
+    metrics = {name: measurer.metrics(each, reference) for name, each in found.items()}
     Folder(plan.job.output).write(EVALUATION, json.dumps(metrics, indent=1).encode())
 
 
