@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ METRICS = ("KID", "density", "coverage", "dreaminess", "near copies")
 _BATCH = 32  # pictures whose objective is measured at once
 _THREADS = 4
 _COLUMNS, _ROWS = 6, 4  # of the grid
-_MOST_LEARNT = 4096  # crops of training dreams that near copies are looked for among
+_MOST_LEARNT, _MOST_EACH = 4096, 256  # crops among which near copies are looked for, and of each dream
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,36 +63,32 @@ class Measurer:
 
         Crops of the same dream are at least half a side apart, since density and coverage need distinct ones.
         """
-        plan = self._plan
-        each = -(-plan.job.samples // len(plan.held_out))
-
-        def chosen(number: int) -> NDArray[np.uint8]:
-            random = np.random.default_rng((seed, number))
-            return random.permutation(self._crops(plan.held_out[number], 2))[:each]
-
-        order = np.random.default_rng(seed).permutation(len(plan.held_out))[: plan.job.samples]
+        job, names = self._plan.job, self._plan.held_out
+        each = -(-job.samples // len(names))
+        order = np.random.default_rng(seed).permutation(len(names))[: job.samples]
         with ThreadPoolExecutor(_THREADS) as pool:
-            crops = list(chain.from_iterable(pool.map(chosen, order)))
-        return codec.from_uint8(np.stack(crops[: plan.job.samples]))
+            crops = list(chain.from_iterable(pool.map(lambda n: self._crops(names[n], 2, each, (seed, n)), order)))
+        return codec.from_uint8(np.stack(crops[: job.samples]))
 
     def _learnt(self, seed: int) -> tuple[Features, list[str]]:
         """Features of crops a quarter of a side apart that cover training dreams, and the names of these dreams."""
-        plan, found = self._plan, list[Features]()
-        order = iter(np.random.default_rng(seed).permutation(len(plan.learnt)))
-        covered: list[str] = []
-        while sum(map(len, found)) < _MOST_LEARNT and (more := [plan.learnt[n] for n in islice(order, _THREADS)]):
-            with ThreadPoolExecutor(_THREADS) as pool:
-                crops = np.stack(list(chain.from_iterable(pool.map(lambda name: self._crops(name, 4), more))))
+        names, found, covered = self._plan.learnt, list[Features](), list[str]()
+        for n in np.random.default_rng(seed).permutation(len(names)):
+            crops = np.stack(self._crops(names[n], 4, _MOST_EACH, (seed, n)))
             found.append(self.features(codec.from_uint8(np.concatenate([crops, crops[:, :, ::-1]]))))
-            covered += more
+            covered.append(names[n])
+            if sum(map(len, found)) >= _MOST_LEARNT:
+                break
         return np.concatenate(found), covered
 
-    def _crops(self, name: str, parts: int) -> list[Pixels]:
-        """The crops of a dream at all positions that are 1 / `parts` of a side apart."""
+    def _crops(self, name: str, parts: int, most: int, seed: tuple[int, int]) -> list[Pixels]:
+        """Crops of a dream at positions that are 1 / `parts` of a side apart: all, or a random choice of `most`."""
         side = self._plan.job.size
         image = codec.to_uint8(codec.decode(Folder(self._plan.folder).read(name)))
         rows, columns = (range(0, length - side + 1, side // parts) for length in image.shape[:2])
-        return [image[top : top + side, left : left + side] for top in rows for left in columns]
+        corners = [(top, left) for top in rows for left in columns]
+        chosen = [corners[n] for n in np.random.default_rng(seed).permutation(len(corners))[:most]]
+        return [image[top : top + side, left : left + side] for top, left in chosen]
 
     def _objective(self, images: Images) -> NDArray[np.float64]:
         import tensorflow as tf
