@@ -70,7 +70,7 @@ def card(plan: Plan, metrics: Mapping[str, Mapping[str, float]], epochs: Sequenc
         "those have one near them. Near copies are clearly nearer to training dreams than held-out dreams are. "
         f"These use the features of {summary.last_part(job.backbone)}, so they cannot be compared with those of "
         f"papers. Dreaminess is the mean percentile rank of the pictures among held-out dreams, by the objective of "
-        f'{recipe}. The row "real dreams" is for random crops of training dreams.'
+        f'recipe {recipe}. The row "real dreams" is for random crops of training dreams.'
     )
     rows = [{"": name} | {key: _number(key, found[key]) for key in METRICS} for name, found in metrics.items()]
     return cards.network(f"GAN of dreams, {job.size} px", about, cards.command("train_gan", asked), rows)

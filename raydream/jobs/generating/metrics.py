@@ -34,7 +34,7 @@ class Reference:
     Attributes:
         held_out: features (crops, channels) of crops of held-out dreams, of which no two are the same.
         objective: the objective of these crops.
-        learnt: features of crops that cover some training dreams, also flipped.
+        learnt: features of crops that cover some training dreams.
         covered: the names of these dreams.
     """
 
@@ -75,19 +75,23 @@ class Measurer:
         names, found, covered = self._plan.learnt, list[Features](), list[str]()
         for n in np.random.default_rng(seed).permutation(len(names)):
             crops = np.stack(self._crops(names[n], 4, _MOST_EACH, (seed, n)))
-            found.append(self.features(codec.from_uint8(np.concatenate([crops, crops[:, :, ::-1]]))))
+            found.append(self.features(codec.from_uint8(crops)))
             covered.append(names[n])
             if sum(map(len, found)) >= _MOST_LEARNT:
                 break
         return np.concatenate(found), covered
 
     def _crops(self, name: str, parts: int, most: int, seed: tuple[int, int]) -> list[Pixels]:
-        """Crops of a dream at positions that are 1 / `parts` of a side apart: all, or a random choice of `most`."""
-        side = self._plan.job.size
+        """Crops of a dream at positions that are 1 / `parts` of a side apart: all, or a random choice of `most`.
+
+        The first position is random, too: otherwise, crops at the edges, which differ, would be too frequent.
+        """
+        side, random = self._plan.job.size, np.random.default_rng(seed)
         image = codec.to_uint8(codec.decode(Folder(self._plan.folder).read(name)))
-        rows, columns = (range(0, length - side + 1, side // parts) for length in image.shape[:2])
+        ends, step = [length - side + 1 for length in image.shape[:2]], side // parts
+        rows, columns = (range(int(random.integers(min(step, end))), end, step) for end in ends)
         corners = [(top, left) for top in rows for left in columns]
-        chosen = [corners[n] for n in np.random.default_rng(seed).permutation(len(corners))[:most]]
+        chosen = [corners[n] for n in random.permutation(len(corners))[:most]]
         return [image[top : top + side, left : left + side] for top, left in chosen]
 
     def _objective(self, images: Images) -> NDArray[np.float64]:
