@@ -1,6 +1,6 @@
 """Pictures from noise by a GAN that `raydream gan` has trained.
 
-    generator = generators.load("trained/generator.keras")        # a path or URL
+    generator = generators.load("natural-dreams-64")     # or the path or URL of a generator.keras
     generator.picture(3, seed=0).save("three.png")
 
 A picture depends on the generator, the seed and its number alone, and its file says which they are.
@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,17 @@ from numpy.typing import NDArray
 
 from raydream import __version__, assets, runtime
 from raydream.data import codec, provenance, storage
-from raydream.errors import UsageError
+from raydream.errors import UsageError, nearest
 from raydream.types import Image, Images, KerasModel
 
 _BATCH = 32  # frames of a walk that are made at once
+_ENDING = ".gan.keras"  # of the generators in the package
+
+
+def shipped() -> list[str]:
+    """Names of the generators that come with raydream."""
+    folder = resources.files("raydream") / "weights"
+    return sorted(path.name.removesuffix(_ENDING) for path in folder.iterdir() if path.name.endswith(_ENDING))
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +40,7 @@ class Generator:
     """A generator ready to make pictures.
 
     Attributes:
-        name: its path or URL.
+        name: its name, path or URL.
         digest: SHA-256 of its file, in hexadecimal.
         model: the network; see `models.gan`.
     """
@@ -140,7 +148,7 @@ def remake(metadata: Mapping[str, Any], changes: Mapping[str, Any], image: str) 
         UsageError: the metadata are incomplete, its generator is not on this machine, or there are other changes.
     """
     if others := changes.keys() - {"gan"}:
-        raise UsageError(f"{image} was made by a GAN, which has no {min(others)}: only gan=FILE can be set")
+        raise UsageError(f"{image} was made by a GAN, so only gan=FILE can be set, not {min(others)}")
     kinds = {"gan": str, "gan_sha256": str, "seed": int, "number": int}
     complete = all(isinstance(metadata.get(key), kind) for key, kind in kinds.items())
     if not complete or min(metadata["seed"], metadata["number"]) < 0:
@@ -151,8 +159,10 @@ def remake(metadata: Mapping[str, Any], changes: Mapping[str, Any], image: str) 
     elif "://" in name:
         places = list(map(str, assets.kept_copies(name)))
     else:
-        places = [] if provenance.is_remote(name) else [name]
+        places = [] if provenance.is_remote(name) else [_path(name) if name in shipped() else name]
     here = next((place for place in places if os.path.isfile(place) and assets.digest(place) == digest), None)
+    if here is None and "gan" in changes:
+        raise UsageError(f"{image} was made by another GAN than {changes['gan']}: the digests differ")
     if here is None:
         raise UsageError(f"{image} was made by the GAN {name[:200]!r}, which is not here: use --set gan=FILE")
     return Generator(name, digest, _loaded(here, digest)).picture(metadata["number"], metadata["seed"])
@@ -162,7 +172,7 @@ def load(name: str) -> Generator:
     """Loads a generator; the last four stay in memory.
 
     Args:
-        name: path or URL of a `.keras` file.
+        name: a name in `shipped()`, or the path or URL of a `.keras` file.
 
     Raises:
         UsageError: there is no such file, or it is not a generator.
@@ -173,8 +183,12 @@ def load(name: str) -> Generator:
 
 
 def _path(name: str) -> str:
+    if name in shipped():
+        return str(resources.files("raydream") / "weights" / f"{name}{_ENDING}")
     if not name.endswith(".keras"):
-        raise UsageError(f"GAN {name}: must be the path or URL of a generator.keras from `raydream gan`")
+        raise UsageError(
+            f"unknown GAN {name!r}: {nearest(name, shipped())}, or give a generator.keras of `raydream gan`"
+        )
     return assets.fetch(name, "GAN")
 
 
@@ -200,4 +214,5 @@ def _is_generator(model: KerasModel) -> bool:
     inputs, outputs = [tuple(part.shape) for part in model.inputs], [tuple(part.shape) for part in model.outputs]
     known = all(None not in shape[1:] for shape in (*inputs, *outputs))
     lengths = [len(shape) for shape in inputs]
-    return known and lengths in ([2], [2, 4]) and len(outputs) == 1 and outputs[0][1:] == (outputs[0][1],) * 2 + (3,)
+    square = len(outputs) == 1 and len(outputs[0]) == 4 and outputs[0][1:] == (outputs[0][1], outputs[0][1], 3)
+    return known and square and lengths in ([2], [2, 4])

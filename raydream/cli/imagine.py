@@ -40,6 +40,13 @@ class _Target(NamedTuple):
         return folder, [name]
 
 
+def complete_gan(start: str) -> list[str]:
+    """The GANs of the package whose names begin with `start`, for the shell's completion."""
+    from raydream import generators
+
+    return [name for name in generators.shipped() if name.startswith(start)]
+
+
 def imagine(
     output: pictures.Output = ".",
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of pictures.")] = 1,
@@ -53,7 +60,9 @@ def imagine(
     gan: Annotated[
         str | None,
         typer.Option(
-            metavar="GAN", help="Use a GAN, not a recipe: the path or URL of a generator.keras from `raydream gan`."
+            metavar="GAN",
+            help="Use a GAN, not a recipe: natural-dreams-64, or the path or URL of a generator.keras.",
+            autocompletion=complete_gan,
         ),
     ] = None,
     recipe: Annotated[
@@ -137,7 +146,11 @@ def _height_and_width(text: str) -> Size:
 def walk(
     gan: Annotated[
         str,
-        typer.Argument(metavar="GAN", help="The path or URL of a generator.keras from `raydream gan`."),
+        typer.Argument(
+            metavar="GAN",
+            help="natural-dreams-64, or the path or URL of a generator.keras.",
+            autocompletion=complete_gan,
+        ),
     ],
     output: Annotated[str, typer.Option("--output", "-o", help="Output: .mp4, .webm, .webp or .gif.")],
     count: Annotated[int, typer.Option("--count", "-n", min=2, help="Number of pictures in the walk.")] = 8,
@@ -169,5 +182,5 @@ def walk(
 
 COMMANDS = {
     imagine: "imagine -n 4 --size 768x512 -o imagined",
-    walk: "walk trained/generator.keras -n 8 -o walk.webp",
+    walk: "walk natural-dreams-64 -n 8 -o walk.webp",
 }

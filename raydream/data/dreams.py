@@ -60,7 +60,7 @@ def find_dreams(source: str, out: Folder, say: Callable[[str], None]) -> Dreams:
 def find_recipe(source: str, found: Dreams, name: str) -> Recipe | None:
     """The recipe of a data set's dreams: that of the data set, or else that inside a dream; None if neither has one.
 
-    Nothing is downloaded because of it; see `provenance.checked_recipe`.
+    No file that it names is downloaded; see `provenance.checked_recipe`.
 
     Args:
         source: path or URL of the data set.

@@ -142,17 +142,19 @@ def _in_tar(source: str, name: str, column: str | None) -> Iterator[tuple[str, b
     """(name, bytes) of each image of a column (None for `dream`); in the tar file, it is called KEY.COLUMN.ENDING."""
     reader = io.BufferedReader(RangedFile(Folder(source), name), _CHUNK)
     try:
-        with tarfile.open(fileobj=reader) as tar:
+        with tarfile.open(fileobj=reader, mode="r:") as tar:
             for info in tar:
-                key, _, rest = info.name.rpartition("/")[2].partition(".")
+                folder, _, base = info.name.removeprefix("./").rpartition("/")
+                key, _, rest = base.partition(".")
                 member = tar.extractfile(info) if rest.startswith(f"{column or 'dream'}.") else None
                 if member:
-                    yield f"{_stem(name)}-{key}.{rest.rpartition('.')[2]}", member.read()
+                    stem = "-".join([_stem(name), *filter(None, folder.split("/")), key])
+                    yield f"{stem}.{rest.rpartition('.')[2]}", member.read()
             reader.seek(tar.offset)
             if reader.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # `tarfile` takes any damage as the end
                 raise tarfile.ReadError
     except tarfile.TarError as error:
-        raise UsageError(f"{source.rstrip('/')}/{name} is not a tar file, or is incomplete") from error
+        raise UsageError(f"{source.rstrip('/')}/{name} is not an uncompressed tar file, or is incomplete") from error
 
 
 def _stem(file: str) -> str:

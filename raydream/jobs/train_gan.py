@@ -30,7 +30,7 @@ from raydream.cli import commands, options
 from raydream.jobs.generating.job import GanTraining
 
 # Settings that may change when a run continues.
-_CHANGEABLE = ("output", "workers", "gpus_per_worker", "epochs", "patience")
+_CHANGEABLE = ("output", "workers", "gpus_per_worker", "epochs", "patience", "recipe")
 
 
 def run(job: GanTraining) -> dict[str, Any]:
@@ -58,7 +58,6 @@ def run(job: GanTraining) -> dict[str, Any]:
         plan = make_plan(job, _say)
         digests = {
             "network (digest)": FeatureNetwork(job).digest[:12],
-            "recipe (digest)": plan.recipe.digest[:12],
             "dreams (digest)": plan.digest[:12],
         }
         settings.check_or_store(job.output, values | digests)

@@ -12,7 +12,7 @@ from raydream import generators
 from raydream.data import codec
 from raydream.errors import UsageError
 from raydream.models import gan
-from raydream.training.gan import generator_inputs
+from raydream.training.gan import generate, generator_inputs
 from tests.cli.conftest import Cli
 
 
@@ -92,7 +92,7 @@ def test_a_picture_of_a_gan_that_is_not_here_is_not_made_again(cli: Cli, trained
     assert "moved.keras', which is not here: use --set gan=FILE" in err
     assert cli("replay", str(tmp_path / "x.png"), "--set", f"gan={trained}")[:2] == (0, "identical\n")
     for words, said in (
-        (("--set", "seed=4"), "was made by a GAN, which has no seed: only gan=FILE can be set"),
+        (("--set", "seed=4"), "was made by a GAN, so only gan=FILE can be set, not seed"),
         (("--source", "x.jpg"), "was made from noise by a GAN: leave the option out"),
     ):
         code, out, err = cli("replay", str(tmp_path / "x.png"), *words)
@@ -109,13 +109,26 @@ def test_a_walk_leads_through_the_pictures_and_back(cli: Cli, trained: str, tmp_
         assert animation.n_frames == 12
     generator = generators.load(trained)
     frames = list(generator.walk(3, 3, 4))
-    for number, image in enumerate(generator.images([0, 1, 2], 3)):
-        np.testing.assert_allclose(frames[4 * number], image, atol=1e-3)
+    np.testing.assert_allclose(frames[::4], generator.images([0, 1, 2], 3), atol=1e-3)
     steps = [np.abs(one - other).mean() for one, other in zip(frames, [*frames[1:], frames[0]], strict=True)]
     assert max(steps) < 4 * min(steps), "no jumps"
     code, _, err = cli("walk", trained, "-o", str(place), *words)
     assert code == 2
     assert "exists: use another name, or --force" in err
+
+
+def test_the_noise_of_a_walk_stays_that_of_the_first_picture() -> None:
+    model = gan.fastgan(32)
+    for layer in model.layers:
+        if layer.name.endswith("_noise"):
+            layer.set_weights([np.ones_like(layer.get_weights()[0])])
+    generator = generators.Generator("new", "", model)
+    frames = list(generator.walk(2, 3, 20))
+    assert len(frames) == 40, "more than are made at once"
+    latents, noise_map = generator_inputs(model, [0, 1], 3)
+    still = generate(model, [latents, np.repeat(noise_map[:1], 2, axis=0)])
+    np.testing.assert_allclose(frames[::20], still, atol=1e-3)
+    assert np.abs(generator.images([1], 3)[0] - still[1]).max() > 1e-3
 
 
 def test_latents_keep_their_length_on_the_way(trained: str) -> None:
@@ -132,7 +145,7 @@ def test_latents_keep_their_length_on_the_way(trained: str) -> None:
     [
         (("--gan", "GAN", "--size", "64x32"), "makes pictures of 32x32 pixels only"),
         (("--gan", "GAN", "-r", "noise"), "--gan: a GAN has no recipe: leave out --recipe and --set"),
-        (("--gan", "nothing"), "GAN nothing: must be the path or URL of a generator.keras from `raydream gan`"),
+        (("--gan", "nothing"), "unknown GAN 'nothing': "),
         (("--gan", "nothing.keras"), "GAN file nothing.keras does not exist"),
         (("--gan", "TINY"), "is not a generator: give a generator.keras from `raydream gan`"),
     ],

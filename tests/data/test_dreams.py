@@ -110,7 +110,7 @@ def test_damage_inside_a_tar_file_is_named(tmp_path: Path) -> None:
     damaged = whole[:second] + b"x" * 512 + whole[second + 512 :]
     for data in (damaged, whole[:second]):
         file.write_bytes(data)
-        with pytest.raises(UsageError, match=r"\.tar is not a tar file, or is incomplete"):
+        with pytest.raises(UsageError, match=r"\.tar is not an uncompressed tar file, or is incomplete"):
             find_dreams(str(tmp_path / "dreams"), Folder(str(tmp_path / "out")), lambda _: None)
 
 
@@ -129,7 +129,7 @@ def test_images_of_other_data_sets_are_found_in_their_first_column(tmp_path: Pat
         ("notes.txt", "data {} holds no dreams"),
         ("_raydream/plan/0000000.json", "data {} is an unfinished data set: finish it first"),
         ("data/0.parquet", "{}/data/0.parquet is not a Parquet file, or is incomplete"),
-        ("data/0.tar", "{}/data/0.tar is not a tar file, or is incomplete"),
+        ("data/0.tar", "{}/data/0.tar is not an uncompressed tar file, or is incomplete"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(file: str | None, said: str, tmp_path: Path) -> None:

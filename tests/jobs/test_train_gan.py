@@ -100,7 +100,7 @@ def test_dreams_that_cannot_be_used_are_listed_and_left_out(finished: Path) -> N
         ({"size": 48}, r"size 48: must be one of 32, 64, 128, 256, 512"),
         ({"network": "dcgan", "size": 512}, r"dcgan makes at most 256 pixels: use fastgan"),
         ({"workers": 3}, r"batch_size 4 is not a multiple of workers 3: 6 is"),
-        ({"recipe": "nothing"}, r"unknown recipe 'nothing'|nothing"),
+        ({"recipe": "nothing"}, r"unknown recipe 'nothing'|preset 'nothing'|recipe nothing"),
         ({"layers": ("hihg",)}, r"there is no layer 'hihg': did you mean 'high'"),
         ({"learning_rate": float("nan")}, r"learning_rate nan: must be a finite number"),
     ],
@@ -121,8 +121,8 @@ def test_other_settings_are_refused_but_defaults_may_be_given(finished: Path, dr
     job = {"data": str(dreams), "output": str(finished), "backbone": tiny_path, **SMALL}
     with pytest.raises(UsageError, match=r"holds a run with steps 3, not 4: use the same"):
         train_gan.run(GanTraining(**{**job, "steps": 4}))
-    with pytest.raises(UsageError, match=r"holds a run with seed 0, not 1"):
-        train_gan.run(GanTraining(**{**job, "learning_rate": 2e-4, "augment": True, "seed": 1}))
+    with pytest.raises(UsageError, match=r"holds a run with samples 16, not 17"):
+        train_gan.run(GanTraining(**{**job, "learning_rate": 2e-4, "augment": True, "samples": 17}))
 
 
 def test_other_settings_are_refused_before_any_work(finished: Path, dreams: Path, tiny_path: str) -> None:
@@ -147,10 +147,10 @@ def test_the_recipe_is_that_of_the_first_dream_that_can_be_used(dreams: Path, ti
     recipe = Recipe.load("quick", {"objective": "mixed4"})
     plan, said = plan_with(recipe.as_dict())
     assert plan.recipe.objective == recipe.objective
-    assert plan.known
+    assert plan.made_by
     assert len(said) == 1
     plan, said = plan_with({**recipe.as_dict(), "octaves": "many"})
-    assert not plan.known, "and no dream is lost"
+    assert not plan.made_by, "and no dream is lost"
     assert len(plan.learnt) + len(plan.held_out) == 48
     assert "the recipe of the dreams cannot be used: " in said[1]
 

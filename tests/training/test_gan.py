@@ -58,8 +58,8 @@ def test_the_first_step_changes_both_networks_by_the_gradients_of_their_own_loss
         loss = -tf.reduce_mean(found.critic(found.generator([latents])))
     wanted = of_generator.gradient(loss, found.generator.trainable_variables)
     with tf.GradientTape() as of_critic:
-        judged = found.critic(real), found.critic(found.generator([latents]))
-        critic_loss = tf.reduce_mean(tf.nn.relu(1 - judged[0])) + tf.reduce_mean(tf.nn.relu(1 + judged[1]))
+        logits = found.critic(real), found.critic(found.generator([latents]))
+        critic_loss = tf.reduce_mean(tf.nn.relu(1 - logits[0])) + tf.reduce_mean(tf.nn.relu(1 + logits[1]))
     wanted += of_critic.gradient(critic_loss, found.critic.trainable_variables)
     weights = [*found.generator.trainable_variables, *found.critic.trainable_variables]
     before = [np.asarray(weight) for weight in weights]

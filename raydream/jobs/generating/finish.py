@@ -58,19 +58,19 @@ def card(plan: Plan, metrics: Mapping[str, Mapping[str, float]], epochs: Sequenc
     asked |= {"network": job.network, "size": job.size}
     best = min(range(len(epochs)), key=lambda n: epochs[n]["validation KID"])
     crops = (best + 1) * job.steps * job.hyperparameters.batch_size
-    recipe = cards.recipe_name(plan.recipe)
     about = (
         f"A GAN ({job.network}) that makes dreams of {job.size}x{job.size} pixels from noise. It was trained on "
-        f"{len(plan.learnt):,} dreams (recipe {recipe if plan.known else 'unknown'}); {len(plan.held_out):,} others "
+        f"{len(plan.learnt):,} dreams (recipe {plan.made_by or 'unknown'}); {len(plan.held_out):,} others "
         f"are held out for the metrics. `generator.keras` is the averaged generator after epoch {best + 1} of "
         f"{len(epochs)}, the one with the lowest KID, and {crops:,} crops. `raydream imagine --gan generator.keras` "
         "makes pictures.\n\n"
         f"The metrics compare {job.samples:,} pictures with at most as many crops of held-out dreams. KID is their "
-        "distance as sets. Density says how closely the pictures lie among held-out dreams; coverage, how many of "
-        "those have one near them. Near copies are clearly nearer to training dreams than held-out dreams are. "
+        "distance as sets. Density says how closely the pictures lie among held-out dreams; coverage, the share of "
+        "those with a picture near them. Near copies are clearly nearer to training dreams than held-out dreams are. "
         f"These use the features of {summary.last_part(job.backbone)}, so they cannot be compared with those of "
         f"papers. Dreaminess is the mean percentile rank of the pictures among held-out dreams, by the objective of "
-        f'recipe {recipe}. The row "real dreams" is for random crops of training dreams.'
+        f'recipe {cards.recipe_name(plan.recipe)}. The row "real dreams" is for random crops of '
+        "the training dreams that were searched for copies."
     )
     rows = [{"": name} | {key: _number(key, found[key]) for key in METRICS} for name, found in metrics.items()]
     return cards.network(f"GAN of dreams, {job.size} px", about, cards.command("train_gan", asked), rows)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 import typer
 
 from raydream.errors import UsageError
-from raydream.jobs.train.settings import check_values
+from raydream.jobs.train.values import check_values
 from raydream.models.gan import SIZES
 
 Network = Literal["fastgan", "dcgan"]
@@ -82,7 +82,7 @@ class GanTraining:
     augment: Annotated[
         bool | None,
         typer.Option(
-            help="Translate the critic's pictures and cut a square out. Default: for fastgan, not for dcgan.",
+            help="Translate the critic's pictures and cut a square out. Default: yes for fastgan, no for dcgan.",
             rich_help_panel=_LEARNING,
         ),
     ] = None
@@ -103,7 +103,7 @@ class GanTraining:
         tuple[str, ...],
         typer.Option(
             metavar="A,B",
-            help="Layers that the critic sees, besides the first ones. Default: three of increasing depth.",
+            help="Layers that the critic sees, besides early ones without a name. Default: three of increasing depth.",
             show_default=False,
             rich_help_panel=_LEARNING,
         ),
@@ -111,7 +111,7 @@ class GanTraining:
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Recipe whose objective measures how much of a dream a picture is. Default: that of the dreams.",
+            help="Recipe whose objective measures dreaminess. Default: that of the dreams.",
             rich_help_panel=_METRICS,
         ),
     ] = None

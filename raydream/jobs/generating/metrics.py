@@ -21,7 +21,7 @@ from raydream.training.gan import generate, generator_inputs
 from raydream.types import Image, Images, KerasModel, Pixels
 
 METRICS = ("KID", "density", "coverage", "dreaminess", "near copies")
-_BATCH = 32  # pictures whose objective is measured at once
+_BATCH = 32  # pictures that are measured at once
 _THREADS = 4
 _COLUMNS, _ROWS = 6, 4  # of the grid
 _MOST_LEARNT, _MOST_EACH = 4096, 256  # crops among which near copies are looked for, and of each dream
@@ -34,7 +34,7 @@ class Reference:
     Attributes:
         held_out: features (crops, channels) of crops of held-out dreams, of which no two are the same.
         objective: the objective of these crops.
-        learnt: features of crops that cover some training dreams.
+        learnt: features of crops of some training dreams.
         covered: the names of these dreams.
     """
 
@@ -59,7 +59,7 @@ class Measurer:
         return Reference(self.features(held_out), self._objective(held_out), learnt, covered)
 
     def held_out(self, seed: int) -> Images:
-        """Crops of held-out dreams (n, size, size, 3) in [-1, 1]: as many as the job has samples, if there are so many.
+        """Crops of held-out dreams (n, size, size, 3) in [-1, 1]: at most as many as the job has samples.
 
         Crops of the same dream are at least half a side apart, since density and coverage need distinct ones.
         """
@@ -71,14 +71,19 @@ class Measurer:
         return codec.from_uint8(np.stack(crops[: job.samples]))
 
     def _learnt(self, seed: int) -> tuple[Features, list[str]]:
-        """Features of crops a quarter of a side apart that cover training dreams, and the names of these dreams."""
+        """Features of crops of some training dreams, a quarter of a side apart, and the names of these dreams."""
         names, found, covered = self._plan.learnt, list[Features](), list[str]()
+        crops: list[Pixels] = []
         for n in np.random.default_rng(seed).permutation(len(names)):
-            crops = np.stack(self._crops(names[n], 4, _MOST_EACH, (seed, n)))
-            found.append(self.features(codec.from_uint8(crops)))
+            crops += self._crops(names[n], 4, _MOST_EACH, (seed, n))
             covered.append(names[n])
-            if sum(map(len, found)) >= _MOST_LEARNT:
+            while len(crops) >= _BATCH:  # a batch of another size would be traced anew
+                found.append(self.features(codec.from_uint8(np.stack(crops[:_BATCH]))))
+                crops = crops[_BATCH:]
+            if len(found) * _BATCH >= _MOST_LEARNT:
                 break
+        if crops:
+            found.append(self.features(codec.from_uint8(np.stack(crops))))
         return np.concatenate(found), covered
 
     def _crops(self, name: str, parts: int, most: int, seed: tuple[int, int]) -> list[Pixels]:

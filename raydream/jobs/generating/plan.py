@@ -15,9 +15,11 @@ from raydream.data.dreams import Dreams, find_dreams, find_recipe
 from raydream.data.examining import UNREADABLE, examine, write_unreadable
 from raydream.data.storage import Folder
 from raydream.errors import UsageError, nearest
+from raydream.jobs.dreaming.prepare import with_absolute_paths
 from raydream.jobs.generating.job import GanTraining
 from raydream.jobs.train.photographs import HELD_OUT, split
 from raydream.jobs.trained_network import TrainedNetwork, absolute
+from raydream.pages.cards import recipe_name
 from raydream.recipe import DEFAULT_WEIGHTS, Recipe
 from raydream.types import Tensor
 
@@ -38,9 +40,8 @@ class Plan:
         job: the settings.
         folder: path or URL of the dreams' folder.
         learnt, held_out: names of the dreams for training, and of those for the metrics.
-        recipe: the recipe of the dreams, or `natural-dreams` if it is not known; resolved. Its objective measures how
-            much of a dream a picture is.
-        known: whether the recipe is that of the dreams.
+        recipe: a resolved recipe, whose objective measures dreaminess.
+        made_by: name or digest of the dreams' own recipe; empty if it is not known.
         digest: SHA-256 of the names and digests of the dreams, in hexadecimal.
     """
 
@@ -49,7 +50,7 @@ class Plan:
     learnt: list[str]
     held_out: list[str]
     recipe: Recipe
-    known: bool
+    made_by: str
     digest: str
 
 
@@ -62,6 +63,8 @@ def prepare(job: GanTraining) -> GanTraining:
     runtime.driver()
     network: dict[str, Any] = absolute(job, DEFAULT_WEIGHTS.get(job.backbone))
     job = replace(job, data=storage.absolute(job.data), output=storage.absolute(job.output), **network)
+    if job.recipe:
+        Recipe.load(job.recipe)  # mistakes are found before any work
     storage.check_writable(job.output)
     storage.check_apart(job.data, job.output, "the next run would read its own output")
     return replace(job, layers=FeatureNetwork(job).layers)
@@ -77,15 +80,16 @@ def make_plan(job: GanTraining, say: Callable[[str], None]) -> Plan:
     good = _usable(job, found, say)
     if len(good) < LEAST_DREAMS:
         raise UsageError(f"data {job.data} has {len(good)} dreams that can be used: at least {LEAST_DREAMS} are needed")
-    known = Recipe.load(job.recipe) if job.recipe else _recipe(job, found, next(iter(good)), say)
+    own = _recipe(job, found, next(iter(good)), say)
+    measure = Recipe.load(job.recipe) if job.recipe else own or Recipe.load("natural-dreams")
     learnt, held_out = split(list(good))
     return Plan(
         job=job,
         folder=found.folder,
         learnt=learnt,
         held_out=held_out,
-        recipe=assets.resolve(known or Recipe.load("natural-dreams")),
-        known=known is not None,
+        recipe=assets.resolve(with_absolute_paths(measure)),
+        made_by=recipe_name(own) if own else "",
         digest=hashlib.sha256(json.dumps(good).encode()).hexdigest(),
     )
 
@@ -96,7 +100,7 @@ def _recipe(job: GanTraining, found: Dreams, name: str, say: Callable[[str], Non
         recipe = find_recipe(job.data, found, name)
         return recipe and assets.resolve(recipe)
     except UsageError as error:
-        say(f"the recipe of the dreams cannot be used: {error}; dreaminess is that of natural-dreams (or of --recipe)")
+        say(f"the recipe of the dreams cannot be used: {error}")
         return None
 
 

@@ -77,7 +77,7 @@ def _identity(images: Any) -> Any:
 
 
 def write_metrics(plan: Plan) -> None:
-    """Evaluation the exported generator, and real dreams for comparison."""
+    """Evaluates the exported generator, and real dreams for comparison."""
     measurer, seed = Measurer(plan), plan.job.seed + _EVALUATION_SEED
     reference = measurer.reference(seed)
     generator = exported(plan)

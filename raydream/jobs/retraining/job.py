@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from raydream.errors import UsageError
-from raydream.jobs.train.settings import check_values
+from raydream.jobs.train.values import check_values
 
 _HEAD = "Phase 1: a new head on the fixed backbone"
 _TUNE = "Phase 2: the upper layers"

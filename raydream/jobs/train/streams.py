@@ -169,7 +169,7 @@ class Crops:
         steps: number of batches of an epoch.
         batch_size: crops in a batch, over all workers.
         rank, workers: this worker.
-        seed: seed of the order, and the places.
+        seed: seed of the order and of the positions.
     """
 
     folder: str
@@ -200,7 +200,7 @@ class Crops:
 def random_crop(folder: str, name: str, side: int, random: np.random.Generator) -> Pixels:
     """A random square (side, side, 3) of an image that is not resized.
 
-    It is not flipped either: a dream excites the network that dreamed it far less when it is flipped.
+    It is not flipped either: a dream excites the network that dreamed it less when it is flipped.
 
     Raises:
         OSError, UnreadableImage: the image cannot be read.
