@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from raydream import Recipe, api, imagining, visualizing
+from raydream import Recipe, api, generators, imagining, visualizing
 from raydream.data import codec, scenery
 from raydream.data.storage import Folder
 
@@ -69,6 +69,7 @@ def makers() -> dict[str, Callable[[], Any]]:
     found["mosaic"] = partial(channel, "mixed1", 9)
     found["style"] = partial(dreamed, "mountains", "style", styles=["mosaic"])
     found["channels"] = partial(channels, "mixed4", 8)
+    found["gan"] = partial(generated, "natural-dreams-64", 12)
     return found
 
 
@@ -102,6 +103,12 @@ def channels(layer: str, count: int) -> Any:
     pictures = [codec.fit(codec.decode(one.picture), (160, 160)) for one in found]
     rows = pictures[: count // 2], pictures[count // 2 :]
     return np.concatenate([np.concatenate(row, axis=1) for row in rows])
+
+
+def generated(gan: str, count: int) -> Any:
+    """Pictures of a GAN, in two rows, at twice their size."""
+    images = generators.load(gan).images(range(count), 0).repeat(2, axis=1).repeat(2, axis=2)
+    return np.concatenate([np.concatenate(row, axis=1) for row in np.split(images, 2)])
 
 
 def dreamed(name: str, preset: str, guides: Sequence[str] = (), styles: Sequence[str] = ()) -> Any:

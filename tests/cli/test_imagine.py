@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from raydream import generators
+from raydream.cli.imagine import complete_gan
 from raydream.data import codec
 from raydream.errors import UsageError
 from raydream.models import gan
@@ -155,6 +156,17 @@ def test_mistakes_are_one_line(words: tuple[str, ...], said: str, cli: Cli, trai
     code, out, err = cli("imagine", *(named.get(word, word) for word in words))
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert said in err
+
+
+def test_the_gan_in_the_package_makes_pictures_by_its_name(cli: Cli, tmp_path: Path) -> None:
+    assert generators.shipped() == complete_gan("natural") == ["natural-dreams-64"]
+    place = tmp_path / "x.png"
+    code, _, err = cli("imagine", "--gan", "natural-dreams-64", "-o", str(place))
+    assert code == 0, err
+    image = codec.decode(place.read_bytes())
+    assert image.shape == (64, 64, 3)
+    assert 0.2 < image.std() < 0.9, "neither grey nor noise at the limits"
+    assert cli("replay", str(place))[:2] == (0, "identical\n")
 
 
 def test_nothing_is_made_if_a_name_is_taken(cli: Cli, trained: str, tmp_path: Path) -> None:
