@@ -78,5 +78,6 @@ def test_the_page_of_presets_shows_all_of_them_with_their_recipes_and_pictures()
     page = (ROOT / "docs/presets.md").read_text()
     assert sorted(re.findall(r"<summary>([\w-]+)\.yaml</summary>", page)) == presets()
     assert pictures.with_recipes(page) == page, "run `make pictures`"
-    shown = set(re.findall(r"\(pictures/([\w-]+)\.\w+\)", page + (ROOT / "README.md").read_text().replace("docs/", "")))
+    readme, gans = (ROOT / "README.md").read_text().replace("docs/", ""), (ROOT / "docs/gans.md").read_text()
+    shown = set(re.findall(r"\(pictures/([\w-]+)\.\w+\)", page + readme + gans))
     assert shown == {*pictures.makers(), *pictures.MOVIES}

@@ -61,9 +61,10 @@ def test_the_percentile_is_50_for_equal_values_and_counts_ties_half() -> None:
 
 
 def test_near_copies_are_found_and_new_images_are_none() -> None:
-    learnt, held_out = points(500, seed=1), points(100, seed=2)
-    copies = learnt[:30] + np.random.default_rng(3).normal(0, 0.1, (30, 8))
-    made = np.concatenate([copies, points(70, seed=4)])
+    """With 64 channels, since distances vary little if there are many, as there are in a network."""
+    learnt, held_out = (points(count, seed=count, channels=64) for count in (500, 100))
+    copies = learnt[:30] + np.random.default_rng(3).normal(0, 0.1, (30, 64))
+    made = np.concatenate([copies, points(70, seed=4, channels=64)])
     assert distributions.near_copies(made, learnt, held_out) == pytest.approx(0.3, abs=0.02)
     assert distributions.near_copies(held_out, learnt, held_out) < 0.02
 
