@@ -1,4 +1,4 @@
-"""Makes the pictures of README.md, docs/presets.md and docs/gans.md, and the recipes in docs/presets.md: `make pictures`.
+"""Makes the pictures of README.md and the pages in docs, and the recipes in docs/presets.md: `make pictures`.
 
 It takes half an hour on two cores; `python docs/pictures.py NAME...` makes only the pictures with these names.
 Photographs and guides are painted and imagined by raydream. The pictures are JPEGs of quality 85 in docs/pictures.
