@@ -85,8 +85,8 @@ def nearest(images: Features, others: Features) -> NDArray[np.float64]:
 def near_copies(made: Features, learnt: Features, held_out: Features) -> float:
     """The share of made images that are near copies of training images.
 
-    A near copy is nearer to its nearest training image than three quarters of the median of that distance for held-out
-    images.
+    The distance of a near copy to its nearest training image is below three quarters of the median of that distance for
+    held-out images.
     """
     usual = np.median(nearest(held_out, learnt))
     return float(np.mean(nearest(made, learnt) < _NEAR * usual))

@@ -11,7 +11,6 @@ from contextlib import redirect_stdout
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 from raydream.core.networks import compact
 from raydream.errors import UsageError, nearest
@@ -25,6 +24,7 @@ _IMAGENET_MD5 = {
     "vgg16": "6d6bbae143d832006294945121d1f1fc",
     "vgg19": "253f8cb515780f3b799900260a226db6",
 }
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)  # errors of a damaged archive
 _IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 
@@ -112,7 +112,7 @@ def load_keras(path: str, what: str) -> KerasModel:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         return _functional(model)
-    except (ValueError, TypeError, OSError, KeyError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
+    except (ValueError, TypeError, OSError, KeyError, AttributeError, *_DAMAGE) as error:
         raise UsageError(f"{what} file {path} cannot be loaded: {_first_line(error)}") from error
 
 

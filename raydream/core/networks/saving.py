@@ -11,7 +11,7 @@ import numpy as np
 
 from raydream.types import KerasModel, Weight
 
-_DROPPED = 13  # of the 23 bits of a float32 fraction: as many as a float16 has stay
+_DROPPED = 13  # of the 23 bits of a float32 fraction; a float16 has the other 10
 
 
 def compressed_keras(model: KerasModel) -> bytes:

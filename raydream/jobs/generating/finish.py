@@ -68,7 +68,7 @@ def card(plan: Plan, metrics: Mapping[str, Mapping[str, float]], epochs: Sequenc
         "distance as sets. Density says how closely the pictures lie among held-out dreams; coverage, the share of "
         "those with a picture near them. Near copies are clearly nearer to training dreams than held-out dreams are. "
         f"These use the features of {summary.last_part(job.backbone)}, so they cannot be compared with those of "
-        f"papers. Dreaminess is the mean percentile rank of the pictures among held-out dreams, by the objective of "
+        "papers. Dreaminess is the mean percentile rank of the pictures among held-out dreams, by the objective of "
         f'recipe {cards.recipe_name(plan.recipe)}. The row "real dreams" is for random crops of '
         "the training dreams that were searched for copies."
     )

@@ -89,7 +89,7 @@ class Measurer:
     def _crops(self, name: str, parts: int, most: int, seed: tuple[int, int]) -> list[Pixels]:
         """Crops of a dream at positions that are 1 / `parts` of a side apart: all, or a random choice of `most`.
 
-        The first position is random, too: otherwise, crops at the edges, which differ, would be too frequent.
+        The first position is random, too, so that crops at the edges are not more frequent than others.
         """
         side, random = self._plan.job.size, np.random.default_rng(seed)
         image = codec.to_uint8(codec.decode(Folder(self._plan.folder).read(name)))
